@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Builds libpcap.a and libnuma.a as position-independent code into build/deps, because Debian's own
+# static builds of these two cannot go into a shared object. Source: `apt-get source` through a
+# deb-src copy of the machine's own package sources, kept under build/: /etc/apt is untouched.
+# libpcap is configured without D-Bus, Bluetooth, USB, RDMA and netlink helpers: the shim only reads
+# and writes capture files and kernel interfaces. Does nothing when build/deps/done is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+deps=$PWD/build/deps
+[ -f "$deps/done" ] && exit 0
+
+work=$deps/work
+rm -rf "$deps"
+mkdir -p "$work/sources" "$work/lists/partial" "$deps/lib" "$deps/include"
+
+# Both formats a Debian machine may have: deb822 (*.sources) and one line an entry (*.list).
+for file in /etc/apt/sources.list.d/*.sources; do
+  [ -f "$file" ] || continue
+  sed 's/^Types:.*/Types: deb-src/' "$file" >"$work/sources/$(basename "$file")"
+done
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+  [ -f "$file" ] || continue
+  sed -n 's/^deb /deb-src /p' "$file" >"$work/sources/$(basename "${file%.list}").list"
+done
+apt_options=(-q -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$work/sources"
+  -o "Dir::State::Lists=$work/lists" -o APT::Sandbox::User=root)
+apt-get "${apt_options[@]}" update >"$work/apt.log" 2>&1 || { cat "$work/apt.log" >&2; exit 1; }
+(cd "$work" && apt-get "${apt_options[@]}" source libpcap numactl >>apt.log 2>&1) ||
+  { cat "$work/apt.log" >&2; exit 1; }
+
+(
+  cd "$work"/libpcap-*/
+  CFLAGS="-O2 -fPIC" ./configure --disable-shared --disable-dbus --disable-bluetooth --disable-usb \
+    --disable-netmap --disable-rdma --without-dpdk --without-libnl --without-dag --without-septel \
+    --without-snf --without-turbocap
+  make -j"$(nproc)" libpcap.a
+  cp libpcap.a "$deps/lib/"
+) >"$work/libpcap.log" 2>&1 || { tail -30 "$work/libpcap.log" >&2; exit 1; }
+
+(
+  # Only the library: its six C files need no configure. Symbol versions mean nothing inside a
+  # static library and would have to be repeated in the shim's version script, so they go.
+  cd "$work"/numactl-*/
+  : >config.h
+  sed -i 's/#define SYMVER(a,b).*/#define SYMVER(a,b)/' util.h
+  for source in libnuma syscall distance affinity sysfs rtnetlink; do
+    gcc -O2 -fPIC -w -I. -ffunction-sections -fdata-sections -c "$source.c" -o "$source.o"
+  done
+  ar rcs "$deps/lib/libnuma.a" libnuma.o syscall.o distance.o affinity.o sysfs.o rtnetlink.o
+) >"$work/libnuma.log" 2>&1 || { tail -30 "$work/libnuma.log" >&2; exit 1; }
+
+rm -rf "$work"
+touch "$deps/done"

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Builds build/libabs_shim.so: the shim with DPDK, intel-ipsec-mb, Hyperscan, libpcap and libnuma
+# linked in statically, so that it needs glibc only (checked at the end). Called by make.
+#   build      build/libabs_shim.so
+#   check      gcc and clang, every warning an error, nothing written
+#   oracle     dist/abs-oracle: bench/oracle*.c and the shim's objects, for `abs bench`
+#   sanitize   build/shim-test: test/c/shim_test.c and the shim under address and UB sanitizers
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mode=${1:-build}
+sources=(c/*_shim.c)
+oracle=(bench/oracle*.c bench/forward.c)
+warnings=(-Wall -Wextra -Wconversion -Wshadow -Werror)
+flags=(-std=gnu11 -O3 -march=x86-64-v2 -fPIC -fvisibility=hidden -ffunction-sections
+  -fdata-sections)
+# DPDK's own headers do not pass these warnings: -isystem silences them there and only there. Its
+# pkg-config asks for -march=corei7, which is what x86-64-v2 is called there; ours comes last.
+read -ra dpdk <<<"$(pkg-config --cflags libdpdk | sed 's/-I/-isystem /g; s/-march=[^ ]*//')"
+
+libraries=/usr/lib/x86_64-linux-gnu
+drivers=(bus_vdev bus_pci mempool_ring net_af_packet net_tap net_pcap net_ring net_null net_memif
+  net_virtio net_vmxnet3 net_ena net_e1000 net_ixgbe net_i40e net_iavf common_iavf)
+# Whole: drivers register themselves by constructors that nothing refers to.
+whole=()
+for driver in "${drivers[@]}"; do whole+=("-l:librte_$driver.a"); done
+core=()
+for name in node graph vhost stack security sched reorder rcu ip_frag gso gro cryptodev hash meter \
+  timer metrics cmdline pci ethdev net mbuf mempool ring eal telemetry kvargs dmadev bpf; do
+  core+=("-l:librte_$name.a")
+done
+link=(-Wl,--wrap=eal_cpu_detected,--wrap=rte_eal_check_module,--wrap=setsockopt
+  -Wl,--whole-archive "${whole[@]}" -Wl,--no-whole-archive
+  -Wl,--start-group "${core[@]}" -Wl,--end-group build/deps/lib/libpcap.a build/deps/lib/libnuma.a
+  -l:libIPSec_MB.a -l:libhs.a -Wl,--gc-sections)
+
+# compile FOLDER FLAGS SOURCE… - one object a source, in build/FOLDER, side by side; sets `objects`.
+compile() {
+  local folder=build/$1 extra=$2 source object job jobs_started=()
+  shift 2
+  mkdir -p "$folder"
+  for source in "$@"; do
+    object=$folder/$(basename "${source%.c}").o
+    objects+=("$object")
+    # shellcheck disable=SC2086
+    gcc "${flags[@]}" $extra "${warnings[@]}" "${dpdk[@]}" -c "$source" -o "$object" &
+    jobs_started+=($!)
+  done
+  for job in "${jobs_started[@]}"; do wait "$job"; done
+}
+
+objects=()
+case $mode in
+check)
+  for compiler in gcc clang; do
+    for source in "${sources[@]}" "${oracle[@]}" test/c/*.c; do
+      [ ! -f "$source" ] ||
+        "$compiler" "${flags[@]}" "${warnings[@]}" "${dpdk[@]}" -fsyntax-only "$source"
+    done
+  done
+  ;;
+build)
+  compile shim "" "${sources[@]}"
+  printf '{ global: abs_*; local: *; };\n' >build/shim/exports.map
+  g++ -shared -static-libstdc++ -static-libgcc -Wl,--version-script=build/shim/exports.map \
+    -Wl,-Bsymbolic -Wl,-z,defs -Wl,-z,now -Wl,-z,noexecstack -o build/shim/libabs_shim.so \
+    "${objects[@]}" "${link[@]}" -lm -ldl -lpthread
+  strip --strip-unneeded build/shim/libabs_shim.so
+  glibc='libc\.so\.6|libm\.so\.6|libdl\.so\.2|libpthread\.so\.0|librt\.so\.1|ld-linux-x86-64\.so\.2'
+  strangers=$(readelf -d build/shim/libabs_shim.so | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' |
+    grep -vE "^($glibc)\$" || true)
+  if [ -n "$strangers" ]; then
+    echo "build/libabs_shim.so would need more than glibc: $strangers" >&2
+    exit 1
+  fi
+  mv build/shim/libabs_shim.so build/libabs_shim.so
+  ;;
+oracle)
+  compile oracle "" "${oracle[@]}"
+  g++ -static-libstdc++ -static-libgcc -o dist/abs-oracle "${objects[@]}" build/shim/*.o \
+    "${link[@]}" -lm -ldl -lpthread
+  ;;
+sanitize)
+  # Not Hyperscan's or DPDK's code: theirs is linked as it is. -O1 keeps the reports readable.
+  compile shim-asan "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" \
+    "${sources[@]}" test/c/shim_test.c
+  g++ -fsanitize=address,undefined -o build/shim-test "${objects[@]}" "${link[@]}" \
+    -lm -ldl -lpthread
+  ;;
+*)
+  echo "usage: scripts/shim.sh build|check|oracle|sanitize" >&2
+  exit 2
+  ;;
+esac

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Runs the named suites: unit, fuzz, e2e, long. Prints each suite's seconds and, as the last line,
+# the sums: "N passed, N failed". Exit status 0 only when nothing failed. A suite that crashes, runs
+# out of time, or skips a test has failed. Logs: build/test/SUITE.log. Called by make.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export NO_COLOR=1
+mkdir -p build/test
+passed=0
+failed=0
+summary=()
+
+# run NAME SECONDS_MAX PATH… - bun's tests under the paths, in one process.
+run() {
+  local name=$1 seconds_max=$2 log=build/test/$1.log from=$SECONDS status pass fail
+  shift 2
+  echo "== $name"
+  timeout --kill-after=20 "$seconds_max" build/bun test "$@" </dev/null 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  # Bun's own summary: " 12 pass", " 0 fail", " 1 skip", " 1 todo", " 1 error".
+  pass=$(sum pass "$log")
+  fail=$(($(sum fail "$log") + $(sum 'errors?' "$log") + $(sum '(skip|todo)' "$log")))
+  if [ "$status" -ne 0 ] && [ "$fail" -eq 0 ]; then
+    echo "suite $name ended with status $status and reported no failed test"
+    fail=1
+  fi
+  if [ "$((pass + fail))" -eq 0 ]; then
+    echo "suite $name ran no test"
+    fail=1
+  fi
+  passed=$((passed + pass))
+  failed=$((failed + fail))
+  summary+=("$(printf '%-28s %6d s  %6d passed  %4d failed' \
+    "$name" $((SECONDS - from)) "$pass" "$fail")")
+}
+
+# sum WORD LOG - the number before WORD in bun's summary, 0 when it is not there.
+sum() {
+  sed -nE "s/^ ([0-9]+) $1\$/\\1/p" "$2" | tail -1 | grep . || echo 0
+}
+
+# each FOLDER SECONDS_MAX - one process a file of test/FOLDER.
+each() {
+  local file
+  for file in "test/$1"/*.test.ts; do run "$1-$(basename "$file" .test.ts)" "$2" "./$file"; done
+}
+
+for suite in "$@"; do
+  case $suite in
+  unit)
+    others=()
+    for path in test/*; do
+      case $path in
+      test/e2e | test/fuzz | test/long) ;;
+      *) if [ -d "$path" ]; then
+        find "$path" -name '*.test.ts' | grep -q . && others+=("./$path")
+      elif [[ $path == *.test.ts ]]; then others+=("./$path"); fi ;;
+      esac
+    done
+    run unit 900 ./src "${others[@]}"
+    ;;
+  fuzz) run fuzz 1800 ./test/fuzz ;;
+  # One process a file: each builds networks and starts programs of its own.
+  e2e) each e2e 1500 ;;
+  long) each long 3600 ;;
+  *)
+    echo "no such suite: $suite" >&2
+    exit 2
+    ;;
+  esac
+done
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,335 @@
+/**
+ * The agent: joins data plane, sessions, policy, signatures and the interface taken over, and keeps
+ * them going until it is told to stop. design/agent.md; design/README.md "Threads of an agent
+ * process". This is the main thread: it may wait for disks and do cryptography; packets do not wait
+ * for it.
+ */
+import { join } from "node:path";
+import { COMMAND } from "../dataplane/control-records.ts";
+import { openShim, type Shim } from "../dataplane/shim.ts";
+import type { CompiledSignatures } from "../dpi/compile.ts";
+import { AbsError, messageOf } from "../errors.ts";
+import type { EventLog } from "../observe/event-log.ts";
+import type { CompiledPolicy } from "../policy/compile.ts";
+import { mac1KeyOf } from "../session/mac.ts";
+import { Sessions } from "../session/sessions.ts";
+import { GenerationListener } from "../takeover/clone-detector.ts";
+import { currentBootId } from "../takeover/state-file.ts";
+import type { Micros, PeerIndex, Role, TagIndex, WallMillis } from "../units.ts";
+import type { IpAddress } from "../wire/ip-text.ts";
+import { type AgentPorts, openPorts } from "./agent-ports.ts";
+import { compileProvisioning, contractRuleFor } from "./compiled.ts";
+import { FlowWitness, flowDigest } from "./flow-witness.ts";
+import { kernelRandom } from "./kernel-random.ts";
+import { addressOfBytes, innerMtuOf } from "./own-addresses.ts";
+import type { InsideSpec, OutsideSpec } from "./port-spec.ts";
+import type { Provisioning } from "./provisioning.ts";
+import { PuntReader } from "./punt-reader.ts";
+import { Remembered } from "./remembered.ts";
+import { Routes } from "./routes.ts";
+import { SessionDriver } from "./session-driver.ts";
+import { snapshotFields } from "./snapshot-fields.ts";
+import { loadStamp, saveStamp } from "./state-dir.ts";
+import { StatusServer } from "./status-server.ts";
+import { WorkerLink, type WorkerPlan } from "./worker-link.ts";
+
+export interface AgentOptions {
+  readonly provisioning: Provisioning;
+  readonly inside: InsideSpec;
+  readonly outside: OutsideSpec;
+  readonly stateDir: string;
+  readonly onStop: "closed" | "open";
+  readonly busy: boolean;
+  readonly events: EventLog;
+  /** Program and arguments that run `abs agent guard`. */
+  readonly guardCommand: readonly string[];
+  readonly flows: number;
+  readonly packets: number;
+  /** Added to the wall clock: tests of clocks that are wrong. */
+  readonly wallOffsetMs: number;
+  /** Ends a start that is under way: what was taken is given back. */
+  readonly signal?: AbortSignal;
+}
+
+/** Main-thread work between two looks at the punt ring. */
+const TICK_MS = 50;
+const ROOM_BYTES = 2048 + 128;
+const SESSION_CAPACITY = 4096;
+const BINDINGS_MAX = 65_536;
+
+export class Agent {
+  readonly #stopped = Promise.withResolvers<void>();
+  #isStopping = false;
+  #failure: unknown;
+  readonly #generation: GenerationListener | undefined;
+
+  /** Of parts that run already; start() makes them. */
+  constructor(
+    readonly options: AgentOptions,
+    readonly shim: Shim,
+    readonly ports: AgentPorts,
+    readonly worker: WorkerLink,
+    readonly driver: SessionDriver,
+    readonly reader: PuntReader,
+    readonly remembered: Remembered,
+    readonly status: StatusServer,
+  ) {
+    this.#generation = listenForClones(options.events);
+  }
+
+  /**
+   * Starts everything; resolves when packets are forwarded. Gives back what it took when it fails.
+   */
+  static async start(options: AgentOptions): Promise<Agent> {
+    const { provisioning, events } = options;
+    await throwIfStopped(options);
+    const shim = openShim();
+    const compiled = compileProvisioning(provisioning);
+    const ports = await openPorts(shim, options, ROOM_BYTES, 2 * SESSION_CAPACITY);
+    try {
+      await throwIfStopped(options);
+      const database =
+        compiled.signatures.expressions.count === 0
+          ? undefined
+          : shim.compileExpressions(
+              compiled.signatures.expressions.blob,
+              compiled.signatures.expressions.count,
+            );
+      return await assemble(options, shim, ports, compiled, database);
+    } catch (error) {
+      if (options.signal?.aborted) {
+        events.write({ event: "agent-stopped", node: provisioning.node.id, onStop: "open" });
+      } else events.write({ event: "agent-failed", message: messageOf(error) });
+      await ports.giveUp();
+      throw error;
+    }
+  }
+
+  get now(): Micros {
+    return this.shim.symbols.abs_now_us() as Micros;
+  }
+
+  get wall(): WallMillis {
+    return (Date.now() + this.options.wallOffsetMs) as WallMillis;
+  }
+
+  /** Runs until stop(), or rejects when the data plane is gone. */
+  async run(): Promise<void> {
+    let nextTick = 0;
+    while (!this.#isStopping) {
+      const now = this.now;
+      const more = this.reader.turn(now, this.wall);
+      if (now >= nextTick) {
+        nextTick = now + TICK_MS * 1000;
+        this.#tick(now);
+      }
+      this.worker.flush();
+      if (more) await new Promise((resolve) => setImmediate(resolve));
+      else await this.worker.untilPunt(TICK_MS);
+    }
+    await this.#shutDown();
+    this.#stopped.resolve();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Ends run(); resolves when everything has been given back. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#stopped.promise;
+  }
+
+  fail(error: unknown): void {
+    this.#failure = error;
+    this.#isStopping = true;
+  }
+
+  #tick(now: Micros): void {
+    this.driver.tell(now, this.wall);
+    this.reader.age(now);
+    if (this.#generation?.changed()) this.worker.send(COMMAND.forgetAll);
+    this.remembered.save();
+    this.options.events.flush();
+  }
+
+  async #shutDown(): Promise<void> {
+    const { events, onStop, provisioning } = this.options;
+    this.status.close();
+    this.#generation?.close();
+    this.remembered.save(true);
+    await this.worker.stop();
+    await this.ports.close(onStop);
+    events.write({ event: "agent-stopped", node: provisioning.node.id, onStop });
+  }
+}
+
+interface Compiled {
+  readonly policy: CompiledPolicy;
+  readonly signatures: CompiledSignatures;
+}
+
+async function assemble(
+  options: AgentOptions,
+  shim: Shim,
+  ports: AgentPorts,
+  compiled: Compiled,
+  database: number | undefined,
+): Promise<Agent> {
+  const { provisioning, stateDir, events } = options;
+  const ownAddresses = (): readonly IpAddress[] =>
+    provisioning.node.addresses ?? ports.addresses().map(addressOfBytes);
+  const snapshot = () =>
+    snapshotFields({
+      provisioning,
+      ...compiled,
+      database,
+      ownAddresses: ownAddresses(),
+      ownMac: ports.mac,
+      innerMtu: innerMtuOf(ports.outsideMtu(), provisioning),
+      mac1Key: mac1KeyOf(provisioning.node.staticKey.publicKey),
+    });
+  const worker = new WorkerLink(workerPlan(options, shim, ports), snapshot());
+  let agent: Agent | undefined;
+  const ready = await worker.start((error) => agent?.fail(error));
+  try {
+    await throwIfStopped(options);
+  } catch (error) {
+    await worker.stop();
+    throw error;
+  }
+  const witness = new FlowWitness(flowFileOf(options), options.flows);
+  const sessions = sessionsOf(options, witness);
+  const routes = new Routes(provisioning);
+  const remembered = new Remembered(stateDir, provisioning, routes);
+  const driver = new SessionDriver({
+    sessions,
+    worker,
+    shim,
+    events,
+    routes,
+    provisioning,
+    saveStamp: (stamp) => saveStamp(stateDir, stamp),
+    onChange: () => remembered.note(driver.installed),
+  });
+  const names = { provisioning, ...compiled };
+  const resumed = () => events.write({ event: "vm-resumed", sessions: "forgotten" });
+  const reader = new PuntReader(worker, driver, names, ports.outsideMtu(), resumed);
+  const status = new StatusServer(stateDir, { worker, driver, shim, ports, options });
+  agent = new Agent(options, shim, ports, worker, driver, reader, remembered, status);
+  const running = agent;
+  ports.follow({
+    changed: () => {
+      worker.load(snapshot()).catch((error: unknown) => running.fail(error));
+    },
+    lost: (error) => running.fail(error),
+    refused: (sentence) => events.write({ event: "interface-change-refused", message: sentence }),
+  });
+  announce(running, ready.restoredFlows, ready.flowFileIgnored);
+  greetAgain(running);
+  return running;
+}
+
+/** The clocks still tell of most resumed VMs where the kernel's announcements cannot be heard. */
+function listenForClones(events: EventLog): GenerationListener | undefined {
+  try {
+    return new GenerationListener();
+  } catch (error) {
+    const message = `News of a cloned VM cannot be heard: ${messageOf(error)}`;
+    events.write({ event: "warning", message });
+    return undefined;
+  }
+}
+
+/** Lets signals that came meanwhile be heard; most of a start does not yield to them. */
+async function throwIfStopped({ signal }: AgentOptions): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  if (signal?.aborted !== true) return;
+  throw new AbsError("STOPPED", "The agent was told to stop while it was starting.", "");
+}
+
+/** What the worker is made of: ports, sizes of tables, the flow file. */
+function workerPlan(options: AgentOptions, shim: Shim, ports: AgentPorts): WorkerPlan {
+  const { peers, tags, digest } = options.provisioning;
+  return {
+    shimPath: shim.path,
+    insidePort: ports.insidePort,
+    outsidePort: ports.outsidePort,
+    queue: 0,
+    lane: 0,
+    descriptors: ports.descriptors,
+    busy: options.busy,
+    peers: peers.length,
+    tags: tags.length,
+    bindings: Math.min(BINDINGS_MAX, Math.max(16, 2 * peers.length * tags.length)),
+    pairs: 65_535,
+    flowCapacity: options.flows,
+    flowFile: flowFileOf(options),
+    flowDigest: flowDigest(digest, currentBootId()),
+    poolPackets: options.packets,
+    sessionCapacity: SESSION_CAPACITY,
+  };
+}
+
+function flowFileOf(options: AgentOptions): string {
+  return join(options.stateDir, "flows");
+}
+
+function sessionsOf(options: AgentOptions, witness: FlowWitness): Sessions {
+  const { provisioning, stateDir } = options;
+  const lastStamp = loadStamp(stateDir);
+  return new Sessions({
+    identity: { staticSecret: provisioning.node.staticSecret },
+    tenantTag: provisioning.tenant.tag,
+    tags: provisioning.tags,
+    peers: provisioning.peers.map(({ id, staticPublic, tags: entitledTags }) => ({
+      id,
+      staticPublic,
+      entitledTags,
+    })),
+    contracts: provisioning.contracts,
+    hasAllowedFlow: (peer, tag) => witness.hasAllowed(peer, tag),
+    contractRule: (_peer, tag) => contractRuleFor(provisioning, tag),
+    ...(lastStamp === undefined ? {} : { lastStamp }),
+    random: kernelRandom,
+  });
+}
+
+function announce(agent: Agent, restoredFlows: number, flowFileIgnored: string): void {
+  const { provisioning, events, onStop } = agent.options;
+  const quick = provisioning.contracts.filter(({ quickmode }) => quickmode);
+  for (const { scId } of quick) {
+    events.write({
+      event: "warning",
+      message: `Contract ${scId} is unauthenticated (quickmode): who sees a packet can forge one.`,
+    });
+  }
+  if (flowFileIgnored !== "") {
+    events.write({
+      event: "warning",
+      message: `Flows of before were not reused: ${flowFileIgnored}.`,
+    });
+  }
+  events.write({
+    event: "agent-ready",
+    node: provisioning.node.id,
+    mode: provisioning.node.mode,
+    stage: provisioning.node.stage ?? provisioning.policy.defaults.stage,
+    peers: provisioning.peers.length,
+    onStop,
+    restoredFlows,
+    mtu: innerMtuOf(agent.ports.outsideMtu(), provisioning),
+    pid: process.pid,
+  });
+}
+
+/** A starting agent handshakes at once with every peer that it had sessions with. */
+function greetAgain(agent: Agent): void {
+  for (const { peer, tag, role } of agent.remembered.load()) {
+    const event = {
+      type: "need" as const,
+      peer: peer as PeerIndex,
+      tag: tag as TagIndex,
+      role: role as Role,
+    };
+    agent.driver.step(event, agent.now, agent.wall);
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * Static provisioning: the file that gives one agent, without a manager, what enrolment will
+ * deliver (docs/provisioning.md, docs/schemas/provisioning.schema.json): its identity, the tenant,
+ * tags, peers, contracts with secrets, signatures and policy. Everything that refers to something
+ * else is checked here, so that an agent that starts has a file that makes sense.
+ * provisioning-fields.ts reads the single entries.
+ */
+
+import { createHash } from "node:crypto";
+import { toHex } from "../bytes.ts";
+import { compileSignatures } from "../dpi/compile.ts";
+import { librarySignature } from "../dpi/library.ts";
+import { loadSignatures, readSignature } from "../dpi/schema.ts";
+import type { AppSignature } from "../dpi/signature.ts";
+import { compilePolicy } from "../policy/compile.ts";
+import type { Policy, PolicyNames } from "../policy/policy.ts";
+import { loadPolicy, readPolicy } from "../policy/schema.ts";
+import type { Contract } from "../session/contract.ts";
+import { type DocumentNode, loadDocument, parseDocument } from "../store/document.ts";
+import { readCidrs } from "../store/network-values.ts";
+import { formatAddress, type IpRange } from "../wire/ip-text.ts";
+import {
+  type CarrierSettings,
+  type OwnNode,
+  type Peer,
+  readCarrierSettings,
+  readContracts,
+  readOwnNode,
+  readPeers,
+  readTags,
+  readTenant,
+  type Tag,
+} from "./provisioning-fields.ts";
+import { besideDocument, requirePrivate } from "./secret-file.ts";
+
+export interface Provisioning {
+  /** As given on the command line. */
+  readonly file: string;
+  readonly node: OwnNode;
+  readonly tenant: { readonly name: string; readonly tag: Uint8Array };
+  /** By TagIndex; index 0 is the zero tag and has no name. */
+  readonly tags: readonly Tag[];
+  /** By PeerIndex. */
+  readonly peers: readonly Peer[];
+  readonly carriers: CarrierSettings;
+  readonly contracts: readonly Contract[];
+  readonly signatures: readonly AppSignature[];
+  readonly policy: Policy;
+  /** Addresses of other tenants. */
+  readonly otherTenants: readonly IpRange[];
+  /** SHA-256, in hex, of what gives PeerIndex and TagIndex their meaning: a saved flow table is
+   * only reused when it is the same. */
+  readonly digest: string;
+}
+
+const KEYS = [
+  "version",
+  "node",
+  "tenant",
+  "tags",
+  "peers",
+  "carriers",
+  "contracts",
+  "signatures",
+  "policy",
+  "otherTenants",
+] as const;
+
+/**
+ * Reads and checks a provisioning file. Throws AbsError `SECRET_FILE_OPEN`,
+ * `PROVISIONING_UNREADABLE`, `PROVISIONING_INVALID`, `POLICY_INVALID` or `SIGNATURE_INVALID`.
+ */
+export function loadProvisioning(file: string): Provisioning {
+  requirePrivate(file);
+  return readProvisioning(loadDocument(file, "PROVISIONING"));
+}
+
+/** The same from text; relative paths in it count from the folder of `file`. */
+export function parseProvisioning(text: string, file: string): Provisioning {
+  return readProvisioning(parseDocument(text, file, "PROVISIONING"));
+}
+
+/** What the policy compiler needs to know of this file. */
+export function policyNames(
+  provisioning: Pick<Provisioning, "node" | "peers" | "tags" | "otherTenants">,
+): PolicyNames {
+  const { node, peers, tags, otherTenants } = provisioning;
+  return {
+    own: {
+      id: node.id,
+      groups: node.groups,
+      mode: node.mode,
+      ...(node.stage === undefined ? {} : { stage: node.stage }),
+    },
+    peers,
+    apps: tags.map(({ name }) => name),
+    otherTenants,
+  };
+}
+
+/** Tag index of an application by name; 0 when no tag is issued for it. */
+export function tagIndexOf(tags: readonly Tag[], app: string): number {
+  return Math.max(
+    0,
+    tags.findIndex(({ name }) => name === app),
+  );
+}
+
+function readProvisioning(node: DocumentNode): Provisioning {
+  const map = node.map(KEYS);
+  const version = map.need("version");
+  if (version.integer(0, 1_000_000) !== 1) version.fail("unknown version.", "Use version 1.");
+  const tenant = readTenant(map.need("tenant"));
+  const tags = readTags(map.get("tags"));
+  const own = readOwnNode(map.need("node"), tags);
+  const peers = readPeers(map.get("peers"), own, tags);
+  const contracts = readContracts(map.get("contracts"));
+  const signatures = readSignatureList(map.get("signatures"));
+  const policy = readPolicyEntry(map.need("policy"));
+  const otherNode = map.get("otherTenants");
+  const otherTenants = otherNode === undefined ? [] : readCidrs(otherNode);
+  const provisioning: Provisioning = {
+    file: node.file,
+    node: own,
+    tenant,
+    tags,
+    peers,
+    carriers: readCarrierSettings(map.get("carriers")),
+    contracts,
+    signatures,
+    policy,
+    otherTenants,
+    digest: digestOf(own, tenant, tags, peers),
+  };
+  if (peers.length > 0 && contracts.length === 0) {
+    (map.get("contracts") ?? node).fail("there are peers but no contract.", "Add a contract.");
+  }
+  checkContractsOfPolicy(provisioning, map.need("policy"));
+  compilePolicy(policy, policyNames(provisioning));
+  compileSignatures(signatures, (app) => tagIndexOf(tags, app));
+  return provisioning;
+}
+
+/** Inline signatures, `{ builtin: NAME }` of the library, or `{ file: PATH }`. */
+function readSignatureList(node: DocumentNode | undefined): AppSignature[] {
+  if (node === undefined) return [];
+  return node.list().flatMap((item) => {
+    const keys = item.keys();
+    if (keys.includes("file")) {
+      const path = item.map(["file"]).need("file").string();
+      return loadSignatures(besideDocument(item, path));
+    }
+    if (keys.includes("builtin")) {
+      const name = item.map(["builtin"]).need("builtin");
+      const found = librarySignature(name.string());
+      if (found.length > 0) return found;
+      name.fail(`the library has no signature of "${name.string()}".`, "See signatures/.");
+    }
+    return [readSignature(item)];
+  });
+}
+
+function readPolicyEntry(node: DocumentNode): Policy {
+  if (!node.keys().includes("file")) return readPolicy(node);
+  const path = node.map(["file"]).need("file").string();
+  return loadPolicy(besideDocument(node, path));
+}
+
+/** Every rule's `contract` must be met by a contract that may carry the rule's traffic. */
+function checkContractsOfPolicy(provisioning: Provisioning, node: DocumentNode): void {
+  for (const rule of provisioning.policy.rules) {
+    const wanted = rule.contract;
+    if (wanted === undefined) continue;
+    const met = provisioning.contracts.some(
+      (contract) =>
+        (wanted.scId === undefined || contract.scId === wanted.scId) &&
+        (wanted.protection === undefined || contract.protection === wanted.protection) &&
+        (wanted.maxBusySeconds === undefined || contract.busySeconds <= wanted.maxBusySeconds) &&
+        !(contract.quickmode && rule.app !== undefined),
+    );
+    if (met) continue;
+    const reason = `no contract meets what rule "${rule.id}" at ${rule.place} asks for.`;
+    node.fail(reason, "Add such a contract, or ask for less in the rule's `contract`.");
+  }
+}
+
+function digestOf(
+  own: OwnNode,
+  tenant: Provisioning["tenant"],
+  tags: readonly Tag[],
+  peers: readonly Peer[],
+): string {
+  const meaning = {
+    node: own.id,
+    tenant: toHex(tenant.tag),
+    tags: tags.map(({ name, bytes }) => [name, toHex(bytes)]),
+    peers: peers.map(({ id, addresses }) => [id, addresses.map(formatAddress)]),
+  };
+  return createHash("sha256").update(JSON.stringify(meaning)).digest("hex");
+}

@@ -1,0 +1,61 @@
+/**
+ * `abs`: the one program. Each subcommand has a file; this one puts them together and turns errors
+ * into words: what happened, what to do, and a code for scripts. Exit 1: it failed; 2: wrong usage.
+ */
+import { defineCommand, runCommand, runMain } from "citty";
+import packageJson from "../../package.json";
+import { AbsError, messageOf } from "../errors.ts";
+import { agentCommand } from "./agent.ts";
+import { benchCommand } from "./bench.ts";
+import { keysCommand } from "./keys.ts";
+import { labCommand } from "./lab.ts";
+import { notes } from "./notes.ts";
+import { policyCommand } from "./policy.ts";
+
+const main = defineCommand({
+  meta: {
+    name: "abs",
+    version: packageJson.version,
+    description:
+      "Application-Based Security for traffic between virtual machines: every packet proves its " +
+      "tenant and application, or it is refused.",
+  },
+  subCommands: {
+    agent: agentCommand,
+    keys: keysCommand,
+    policy: policyCommand,
+    lab: labCommand,
+    bench: benchCommand,
+  },
+});
+
+/** Words before `--` belong to us, those after it to a command that we run. */
+function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  const own = end < 0 ? args : args.slice(0, end);
+  return own.length === 0 || own.some((word) => ["--help", "-h", "--version"].includes(word));
+}
+
+function printError(error: unknown): void {
+  if (error instanceof AbsError) {
+    notes.error(`${error.message} [${error.code}]`);
+    if (error.remedy !== "") notes.log(`  → ${error.remedy}`);
+    return;
+  }
+  notes.error(messageOf(error));
+  if (process.env["ABS_DEBUG"] !== undefined) notes.log(error);
+}
+
+const rawArgs = process.argv.slice(2);
+if (asksForHelp(rawArgs)) {
+  await runMain(main, { rawArgs });
+} else {
+  try {
+    await runCommand(main, { rawArgs });
+  } catch (error) {
+    printError(error);
+    const isUsage = error instanceof Error && error.name === "CLIError";
+    if (isUsage) notes.log("  → `abs --help`, and `abs COMMAND --help` for one command.");
+    process.exit(isUsage ? 2 : 1);
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * Compiled signatures as the workers read them: typed arrays only, so that they can lie in shared
+ * memory. compile.ts writes them, matcher.ts reads them. Signatures stand in winning order: of two
+ * that match, the one with the smaller index wins. "CSR" means: list i of `items` is
+ * items[starts[i] .. starts[i + 1]).
+ */
+
+import { AbsError } from "../errors.ts";
+
+/** Whose first payload: of the flow's initiator, or of its responder. */
+export const REQUEST = 0;
+export const RESPONSE = 1;
+
+/** A bit for each of 256 protocols or byte values. */
+export const SET_WORDS = 8;
+
+/** Larger than any payload: "to the end". */
+export const NO_END = 0xffff_ffff;
+
+export const SETTING_SIGNATURES = 0;
+export const SETTING_EXPRESSIONS = 1;
+/** Most bytes any signature needs before it can be judged, for requests and for responses. */
+export const SETTING_NEED_REQUEST = 2;
+export const SETTING_NEED_RESPONSE = 3;
+/** Bytes of a payload worth scanning. */
+export const SETTING_SCAN_BYTES = 4;
+export const SETTINGS = 5;
+
+export type SignatureSnapshot = {
+  settings: Uint32Array;
+
+  /** Tag index of the application; 0: no tag is issued for it. */
+  tag: Uint32Array;
+  /** SET_WORDS a signature. */
+  protocols: Uint32Array;
+  /** CSR over `ports` (low << 16 | high); an empty list is any port. */
+  sourcePortStart: Uint32Array;
+  destinationPortStart: Uint32Array;
+  ports: Uint32Array;
+  /** CSR over `ranges` (src/wire/address-range.ts), counted in ranges; empty is any address. */
+  sourceRangeStart: Uint32Array;
+  destinationRangeStart: Uint32Array;
+  ranges: Uint32Array;
+  /** Of the initiator's first payload. */
+  lengthMin: Uint32Array;
+  lengthMax: Uint32Array;
+
+  /** By 2 * signature + direction: whether the signature judges payloads of that direction. */
+  judges: Uint8Array;
+  /** By 2 * signature + direction: expressions that must match. */
+  positives: Uint32Array;
+  /** By 2 * signature + direction: CSR over `negatives`, expressions that must not match. */
+  negativeStart: Uint32Array;
+  negatives: Uint32Array;
+  /** By 2 * signature + direction: bytes without which it cannot match. */
+  need: Uint32Array;
+  /** By 2 * signature + direction: CSR over `pinned` (position << 16 | row of `sets`). */
+  pinnedStart: Uint32Array;
+  pinned: Uint32Array;
+  sets: Uint32Array;
+
+  /** By expression: CSR over `uses` (2 * signature + direction). */
+  useStart: Uint32Array;
+  uses: Uint32Array;
+  /** By expression: ends of matches that count, in bytes from the payload's start. */
+  endMin: Uint32Array;
+  endMax: Uint32Array;
+
+  /** Per direction: signatures that judge it without any expression, in winning order (CSR). */
+  plainStart: Uint32Array;
+  plain: Uint32Array;
+  /** Per direction: signatures with a need, largest need first (CSR). */
+  needyStart: Uint32Array;
+  needy: Uint32Array;
+  /** Signatures that judge requests, fewest pinned numbers first. */
+  byNumbers: Uint32Array;
+};
+
+const FIELDS = [
+  "settings",
+  "tag",
+  "protocols",
+  "sourcePortStart",
+  "destinationPortStart",
+  "ports",
+  "sourceRangeStart",
+  "destinationRangeStart",
+  "ranges",
+  "lengthMin",
+  "lengthMax",
+  "positives",
+  "negativeStart",
+  "negatives",
+  "need",
+  "pinnedStart",
+  "pinned",
+  "sets",
+  "useStart",
+  "uses",
+  "endMin",
+  "endMax",
+  "plainStart",
+  "plain",
+  "needyStart",
+  "needy",
+  "byNumbers",
+] as const satisfies readonly Exclude<keyof SignatureSnapshot, "judges">[];
+
+/** The snapshot whose fields another thread packed; a missing or mistyped field is refused. */
+export function signatureSnapshotFrom(
+  fields: Readonly<Record<string, Uint8Array | Uint32Array | Float64Array>>,
+): SignatureSnapshot {
+  const judges = fields["judges"];
+  if (!(judges instanceof Uint8Array)) throw malformed("judges");
+  const found: Partial<Record<(typeof FIELDS)[number], Uint32Array>> = {};
+  for (const name of FIELDS) {
+    const field = fields[name];
+    if (!(field instanceof Uint32Array)) throw malformed(name);
+    found[name] = field;
+  }
+  return { ...(found as Record<(typeof FIELDS)[number], Uint32Array>), judges };
+}
+
+function malformed(name: string): AbsError {
+  const message = `The signature snapshot has no usable field "${name}".`;
+  return new AbsError("SNAPSHOT_MALFORMED", message, "Restart the agent: its threads disagree.");
+}

@@ -1,0 +1,201 @@
+/**
+ * What a check of the story is, and the two shapes most of them have: an application is refused, or
+ * frames injected at the switch reach nobody. A refusal is proven three ways: by what the client
+ * says, by an event that names the flow, and by the absence of payload on the server's inside.
+ */
+
+import type { Captured, Tap } from "./capture.ts";
+import { type CommandResult, lastWords, waitFor } from "./command.ts";
+import { type AgentEvent, eventWords, type FlowPattern, namesFlow } from "./event-reader.ts";
+import { canonical, PROTOCOL } from "./frames.ts";
+import type { LabSettings, VmName } from "./lab-plan.ts";
+import { PacketSocket } from "./packet-socket.ts";
+import type { Site } from "./site.ts";
+import { namespaceOf } from "./topology.ts";
+
+export interface Check {
+  readonly name: string;
+  /** What is done, in one sentence. */
+  readonly tried: string;
+  readonly expected: string;
+  readonly run: (story: StoryContext) => Promise<Observed>;
+  /** What to change so that the cause of success is gone and the check must fail. */
+  readonly sabotage: { readonly words: string; readonly settings: Partial<LabSettings> };
+}
+
+export interface Observed {
+  readonly passed: boolean;
+  readonly words: string;
+  /**
+   * Whether what must not happen did happen: a byte delivered, a frame escaped. A check can also
+   * fail for want of an event; a sabotaged one must fail by this.
+   */
+  readonly breached?: boolean;
+}
+
+/** What the checks share: the site, and taps that are cleared as each check begins. */
+export class StoryContext {
+  readonly switchTap: Tap;
+  readonly #vmTaps = new Map<string, Tap>();
+  #marks = new Map<string, number>();
+
+  constructor(readonly site: Site) {
+    this.switchTap = site.tapSwitch();
+    for (const vm of site.vms) this.#vmTaps.set(vm.name, site.tapVm(vm.name));
+    this.begin();
+  }
+
+  /** Forgets frames and events of earlier checks. */
+  begin(): void {
+    this.switchTap.clear();
+    for (const tap of this.#vmTaps.values()) tap.clear();
+    this.#marks = new Map(
+      this.site.agents().map((agent) => [agent.launch.vm, agent.events.all().length]),
+    );
+  }
+
+  /** Frames between a VM's kernel and its interfaces since the check began. */
+  insideFrames(vm: VmName): readonly Captured[] {
+    return this.#vmTaps.get(vm)?.frames() ?? [];
+  }
+
+  /** The first event since the check began that names the flow, and whose agent wrote it. */
+  findEvent(pattern: FlowPattern): { vm: string; event: AgentEvent } | undefined {
+    for (const agent of this.site.agents()) {
+      const events = agent.events.since(this.#marks.get(agent.launch.vm) ?? 0);
+      const event = events.find((candidate) => namesFlow(candidate, pattern));
+      if (event !== undefined) return { vm: agent.launch.vm, event };
+    }
+    return undefined;
+  }
+
+  /** As findEvent, but waits for it; the words to print, and whether it came. */
+  async eventProof(pattern: FlowPattern, timeoutMs = EVENT_TIMEOUT_MS): Promise<Observed> {
+    try {
+      const find = () => this.findEvent(pattern);
+      const found = await waitFor("an event that names the flow", find, timeoutMs);
+      return { passed: true, words: `event in ${found.vm}: ${eventWords(found.event)}` };
+    } catch {
+      return { passed: false, words: "no event names the flow" };
+    }
+  }
+}
+
+/** Longer than a packet may wait for a session (5 s): then its loss is an event. */
+const EVENT_TIMEOUT_MS = 7_000;
+/** How long a refused client is left waiting before it is ended. */
+export const CLIENT_PATIENCE_MS = 1_500;
+/** How long an injected frame is given to show an effect. */
+const INJECTION_SETTLE_MS = 300;
+
+export interface Attempt {
+  readonly from: VmName;
+  readonly to: VmName;
+  readonly ipv6?: boolean;
+  readonly port: number;
+  readonly command: readonly string[];
+  /** Drop reasons that count as this refusal; any, when not given. */
+  readonly reasons?: readonly string[];
+  /**
+   * The server refuses the session, not the flow: its event names the ends of the handshake, whose
+   * ports the server never learns.
+   */
+  readonly refusedSession?: boolean;
+}
+
+/** Runs a client that ought to be refused, and collects the three proofs. */
+export async function observeRefusal(story: StoryContext, attempt: Attempt): Promise<Observed> {
+  const { site } = story;
+  const source = site.vm(attempt.from)[attempt.ipv6 ? "ipv6" : "ipv4"];
+  const destination = site.vm(attempt.to)[attempt.ipv6 ? "ipv6" : "ipv4"];
+  const result = await site.run(attempt.from, attempt.command, { timeoutMs: CLIENT_PATIENCE_MS });
+  const opening = story
+    .insideFrames(attempt.from)
+    .find((frame) => frame.direction === "sent" && frame.destinationPort === attempt.port);
+  const pattern: FlowPattern = {
+    source,
+    destination,
+    destinationPort: attempt.refusedSession ? 0 : attempt.port,
+    ...(opening?.sourcePort === undefined || attempt.refusedSession
+      ? {}
+      : { sourcePort: opening.sourcePort }),
+    ...(attempt.reasons === undefined ? {} : { reasons: attempt.reasons }),
+  };
+  const client = clientProof(result);
+  const event = await story.eventProof(pattern);
+  const payload = payloadProof(story, attempt.to, source, attempt.port);
+  return all(client, event, payload);
+}
+
+function clientProof(result: CommandResult): Observed {
+  const words = `client: ${lastWords(result)}`;
+  return { passed: result.code !== 0, words };
+}
+
+/** Whether a byte of payload from `source` to `port` came out of the inside interface of `vm`. */
+export function payloadProof(
+  story: StoryContext,
+  vm: VmName,
+  source: string,
+  port: number,
+): Observed {
+  const from = canonical(source);
+  let bytes = 0;
+  for (const frame of story.insideFrames(vm)) {
+    if (frame.direction !== "received" || frame.source !== from) continue;
+    if (frame.destinationPort === port) bytes += frame.payload?.length ?? 0;
+  }
+  const breached = bytes > 0;
+  return { passed: !breached, breached, words: `payload bytes delivered in ${vm}: ${bytes}` };
+}
+
+/** The conjunction of several observations, in their order. */
+export function all(...parts: readonly Observed[]): Observed {
+  return {
+    passed: parts.every((part) => part.passed),
+    breached: parts.some((part) => part.breached === true),
+    words: parts.map((part) => part.words).join("; "),
+  };
+}
+
+export interface Injection {
+  /** The VM whose port of the switch sends the frames. */
+  readonly to: VmName;
+  readonly frames: readonly Uint8Array[];
+  /** Names the refusal's event. */
+  readonly pattern: FlowPattern;
+  /** Whether a frame seen between the VM's kernel and its interfaces comes from the injection. */
+  readonly caused: (frame: Captured) => boolean;
+}
+
+/** Injects frames at the switch, and looks for any effect in the VM. */
+export async function observeInjection(
+  story: StoryContext,
+  injection: Injection,
+): Promise<Observed> {
+  inject(story.site, injection.to, injection.frames);
+  await Bun.sleep(INJECTION_SETTLE_MS);
+  const answers = story.switchTap
+    .frames()
+    .filter((frame) => frame.where === injection.to && frame.direction === "received")
+    .filter((frame) => frame.protocol !== PROTOCOL.abs && injection.caused(frame));
+  const inside = story.insideFrames(injection.to).filter(injection.caused);
+  const sent = injection.frames.length;
+  const breached = answers.length > 0 || inside.length > 0;
+  const effects: Observed = {
+    passed: !breached,
+    breached,
+    words: `${sent} frames injected, ${inside.length} seen inside, ${answers.length} answered`,
+  };
+  return all(effects, await story.eventProof(injection.pattern, 2_000));
+}
+
+/** Sends frames out of the switch's port towards a VM, as the switch itself could. */
+export function inject(site: Site, to: string, frames: readonly Uint8Array[]): void {
+  const socket = new PacketSocket(namespaceOf(site.options.prefix, "switch"), to);
+  try {
+    for (const frame of frames) socket.send(site.portOf(to), frame);
+  } finally {
+    socket.close();
+  }
+}

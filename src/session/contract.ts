@@ -1,0 +1,171 @@
+/**
+ * Security Contracts in use: the entry of Fig. 6 (paper §3.2) with its additions, which of them may
+ * carry a session, and which generation of the secret. docs/wire.md "HANDSHAKE", "Lifetimes".
+ * JSON keeps the paper's names; "true" and "false" are read as strings and as booleans. Secrets
+ * come beside the entry, from provisioning or the manager channel. Times are UTC seconds.
+ */
+import { fromHex } from "../bytes.ts";
+import { AbsError } from "../errors.ts";
+import { type EpochSeconds, type TagIndex, TENANT_TAG } from "../units.ts";
+import { HASH_NAMES, type HashName } from "./hashes.ts";
+
+export const ALGORITHM_NAMES = ["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"] as const;
+export type AlgorithmName = (typeof ALGORITHM_NAMES)[number];
+export type Protection = "integrity" | "confidential";
+/** The paper's three values; an expired contract is never enabled again. */
+export type ContractState = "true" | "false" | "expired";
+
+/** One generation of a contract's secret. */
+export type GenerationSecret = {
+  readonly generation: number;
+  /** 32 bytes: the pre-shared key of the handshake. */
+  readonly secret: Uint8Array;
+  /** From then on this generation opens nothing; absent: as long as the contract. */
+  readonly endsAt?: EpochSeconds;
+};
+
+export type Contract = {
+  /** UUID version 4, lower case. */
+  readonly scId: string;
+  readonly scIdBytes: Uint8Array;
+  readonly algorithm: AlgorithmName;
+  readonly hash: HashName;
+  readonly protection: Protection;
+  /** An unauthenticated contract: a constant proof, no replay window. */
+  readonly quickmode: boolean;
+  readonly state: ContractState;
+  readonly scLifetime: EpochSeconds;
+  readonly keyregen: EpochSeconds;
+  readonly busySeconds: number;
+  readonly idleSeconds: number;
+  readonly secrets: readonly GenerationSecret[];
+};
+
+/** What a policy rule asks of contracts. All that is set must hold. */
+export type ContractRule = {
+  readonly scId?: string;
+  readonly protection?: Protection;
+  readonly maxBusySeconds?: number;
+};
+
+/** A contract and the generation of its secret, as one message names them. */
+export type ContractUse = { readonly contract: Contract; readonly generation: GenerationSecret };
+
+const UUID_V4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const NAMES = new Set([
+  "sc-id",
+  "encryption_algo",
+  "hash_algo",
+  "quickmode",
+  "active",
+  "sc-lifetime",
+  "lifetime",
+  "protection",
+]);
+const LIFETIME_NAMES = new Set(["keyregen", "busytime", "idletime"]);
+
+/** The 16 bytes of a UUID in text, or undefined when it is not one of version 4. */
+export function scIdBytesOf(scId: string): Uint8Array | undefined {
+  return UUID_V4.test(scId) ? fromHex(scId.replaceAll("-", "")) : undefined;
+}
+
+/** Reads an entry as Fig. 6 prints it. Throws CONTRACT_INVALID or CONTRACT_ALGORITHM. */
+export function parseContract(entry: unknown, secrets: readonly GenerationSecret[]): Contract {
+  const fields = objectOf(entry, "contract", NAMES);
+  const scId = String(fields["sc-id"]).toLowerCase();
+  const scIdBytes = scIdBytesOf(scId);
+  if (scIdBytes === undefined) throw invalid("sc-id", fields["sc-id"], "a UUID of version 4");
+  const lifetime = objectOf(fields["lifetime"], "lifetime", LIFETIME_NAMES);
+  for (const { generation, secret } of secrets) {
+    if (!isCount(generation) || generation > 0xffffffff) {
+      throw invalid("generation", generation, "an integer of 32 bits");
+    }
+    if (secret.length !== 32) throw invalid("secret", `${secret.length} bytes`, "32 bytes");
+  }
+  return {
+    scId,
+    scIdBytes,
+    algorithm: algorithmOf(fields["encryption_algo"], scId),
+    hash: oneOf(fields["hash_algo"], HASH_NAMES, "hash_algo"),
+    protection: oneOf(fields["protection"] ?? "integrity", PROTECTIONS, "protection"),
+    quickmode: oneOf(String(fields["quickmode"] ?? false), BOOLEANS, "quickmode") === "true",
+    state: oneOf(String(fields["active"]), STATES, "active"),
+    scLifetime: countOf(fields["sc-lifetime"], "sc-lifetime", 0) as EpochSeconds,
+    keyregen: countOf(lifetime["keyregen"], "lifetime.keyregen", 0) as EpochSeconds,
+    busySeconds: countOf(lifetime["busytime"], "lifetime.busytime", 1),
+    idleSeconds: countOf(lifetime["idletime"], "lifetime.idletime", 1),
+    secrets: [...secrets].sort((left, right) => left.generation - right.generation),
+  };
+}
+
+const PROTECTIONS = ["integrity", "confidential"] as const;
+const BOOLEANS = ["true", "false"] as const;
+const STATES = ["true", "false", "expired"] as const;
+
+function algorithmOf(value: unknown, scId: string): AlgorithmName {
+  if (value === "rsa256") {
+    throw new AbsError(
+      "CONTRACT_ALGORITHM",
+      `Contract ${scId} names the algorithm rsa256, which is reserved and not built yet.`,
+      `Use one of ${ALGORITHM_NAMES.join(", ")}.`,
+    );
+  }
+  return oneOf(value, ALGORITHM_NAMES, "encryption_algo");
+}
+
+function invalid(name: string, value: unknown, wanted: string): AbsError {
+  return new AbsError(
+    "CONTRACT_INVALID",
+    `The contract's ${name} is ${JSON.stringify(value) ?? "missing"}; it must be ${wanted}.`,
+    "Correct the contract's entry; docs/wire.md and Fig. 6 of the paper show its fields.",
+  );
+}
+
+function objectOf(
+  value: unknown,
+  name: string,
+  names: ReadonlySet<string>,
+): Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw invalid(name, value, "an object");
+  }
+  const fields: Record<string, unknown> = { ...value };
+  for (const key of Object.keys(fields)) {
+    if (!names.has(key)) throw invalid(key, fields[key], "left out: no such field");
+  }
+  return fields;
+}
+
+function oneOf<T extends string>(value: unknown, allowed: readonly T[], name: string): T {
+  for (const word of allowed) if (word === value) return word;
+  throw invalid(name, value, `one of ${allowed.join(", ")}`);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+function countOf(value: unknown, name: string, least: number): number {
+  if (isCount(value) && value >= least) return value;
+  throw invalid(name, value, `an integer of at least ${least}`);
+}
+
+/** Whether policy and the nature of the contract let it carry packets of this tag. */
+export function contractFits(
+  contract: Contract,
+  tag: TagIndex,
+  rule: ContractRule | undefined,
+): boolean {
+  // A constant proof cannot bind an application to its packets.
+  if (contract.quickmode && tag !== TENANT_TAG) return false;
+  if (rule === undefined) return true;
+  if (rule.scId !== undefined && rule.scId !== contract.scId) return false;
+  if (rule.protection !== undefined && rule.protection !== contract.protection) return false;
+  return rule.maxBusySeconds === undefined || contract.busySeconds <= rule.maxBusySeconds;
+}
+
+/** When a session under this contract and generation ends whatever happens. */
+export function endOfUse(use: ContractUse): EpochSeconds {
+  const generationEnd = use.generation.endsAt ?? use.contract.scLifetime;
+  return Math.min(use.contract.scLifetime, generationEnd) as EpochSeconds;
+}

@@ -1,0 +1,118 @@
+/**
+ * The ages of sessions: renegotiation before `busytime`, closing at `idletime`, moving to other
+ * contracts before theirs end, and the changes that the manager makes. docs/wire.md "Lifetimes".
+ * Ages are measured by the monotonic clock; ends of contracts are read off our own wall clock.
+ */
+import { type EpochSeconds, type Micros, TENANT_TAG } from "../units.ts";
+import { closeSession, retireAndClose } from "./closing.ts";
+import { type Contract, endOfUse } from "./contract.ts";
+import { abandon, startHandshake } from "./initiating.ts";
+import type { PeerConfig, TagConfig } from "./session-api.ts";
+import {
+  bindingKey,
+  MICROS_PER_SECOND,
+  moveTimeOf,
+  type Session,
+  type SessionsState,
+} from "./sessions-state.ts";
+
+/** Sessions under a contract that was made inactive have this long to move. */
+const MOVE_MICROS = 10 * MICROS_PER_SECOND;
+
+/** What is due on this session by now. */
+export function ageSession(state: SessionsState, session: Session): void {
+  const wallSeconds = state.wall / 1000;
+  if (wallSeconds >= session.endsAt) {
+    closeSession(state, session, "contract-ended");
+  } else if (state.now >= session.closeAt) {
+    closeSession(state, session, session.closeReason);
+  } else if (session.phase === "live") {
+    if (state.now >= session.busyEnd) retireAndClose(state, session, "busytime");
+    else if (state.now >= session.usedAt + session.idleMicros) {
+      retireAndClose(state, session, "idle");
+    } else renew(state, session, wallSeconds);
+  }
+}
+
+/** Only the initiator renegotiates; the session in use stays until the new one stands. */
+function renew(state: SessionsState, session: Session, wallSeconds: number): void {
+  if (!session.initiator) return;
+  if (state.now >= session.renewAt) {
+    startHandshake(state, session, session);
+  } else if (wallSeconds >= session.movesAt) {
+    const choice = state.chooseContract(session.peer, session.tag);
+    session.movesAt = Number.POSITIVE_INFINITY;
+    if (choice === undefined || endOfUse(choice) <= session.endsAt) return;
+    session.renewAt = state.now;
+    startHandshake(state, session, session);
+  }
+}
+
+/** Contracts that came to their end by our clock just now. */
+export function expireContracts(state: SessionsState): void {
+  for (const { scId } of state.contracts.keepTime(state.wall)) {
+    const at = Math.floor(state.wall / 1000) as EpochSeconds;
+    state.emit({ type: "contract-expired", scId, at });
+  }
+}
+
+/** New contracts, states or generations: sessions under what is gone move at once. */
+export function changeContracts(state: SessionsState, contracts: readonly Contract[]): void {
+  state.contracts.replace(contracts);
+  for (const session of [...state.sessions.values()]) {
+    const uses = [session.myUse, session.peerUse].map((use) =>
+      state.contracts.find(use.contract.scIdBytes, use.generation.generation),
+    );
+    const known = uses.filter((use) => typeof use !== "string");
+    if (known.length === uses.length) {
+      session.endsAt = Math.min(...known.map(endOfUse)) as EpochSeconds;
+      session.movesAt = moveTimeOf(state, session.endsAt);
+    } else if (session.phase === "live") {
+      session.renewAt = state.now;
+      session.closeAt = Math.min(session.closeAt, state.now + MOVE_MICROS) as Micros;
+      session.closeReason = "contract-ended";
+      renew(state, session, state.wall / 1000);
+    } else if (session.phase === "unconfirmed") closeSession(state, session, "contract-ended");
+  }
+}
+
+/**
+ * New lists: sessions with another key, or of a tag their peer may no longer claim, end at once.
+ */
+export function changePeers(
+  state: SessionsState,
+  lists: { readonly peers: readonly PeerConfig[]; readonly tags: readonly TagConfig[] },
+): void {
+  const before = state.peers;
+  state.setPeers(lists);
+  const isSameKey = (peer: Session["peer"]): boolean =>
+    state.peerAt(peer) !== undefined && state.peers[peer]?.mac1Key === before[peer]?.mac1Key;
+  before.forEach((_, i) => {
+    if (!isSameKey(i as Session["peer"])) state.received.forget(i as Session["peer"]);
+  });
+  for (const pending of [...state.pending.values()]) {
+    if (!isSameKey(pending.peer)) abandon(state, pending, "unknown-peer");
+  }
+  for (const session of [...state.sessions.values()]) {
+    // In role 1 we answer: then the application is the peer's.
+    const isPeersTag = session.tag !== TENANT_TAG && session.role === 1;
+    const isEntitled = !isPeersTag || state.isEntitled(session.peer, session.tag);
+    if (!isSameKey(session.peer) || !isEntitled) closeSession(state, session, "peer-changed");
+  }
+}
+
+/** The VM was resumed from a snapshot or cloned: no key, cookie or stamp of before counts. */
+export function forgetAll(state: SessionsState): void {
+  const bindings = new Map<number, Session>();
+  for (const session of state.current.values()) bindings.set(bindingKey(session), session);
+  state.current.clear();
+  for (const pending of [...state.pending.values()]) abandon(state, pending, "forgotten");
+  for (const session of [...state.sessions.values()]) closeSession(state, session, "forgotten");
+  state.received.forgetAll();
+  state.cookies.forgetAll(state.now);
+  for (const peer of state.peers) {
+    peer.isCompleted = false;
+    peer.cookie = undefined;
+  }
+  for (const session of bindings.values()) startHandshake(state, session, undefined);
+}

@@ -1,0 +1,317 @@
+/**
+ * The site of the attack tests and what an attacker at its switch can do: record, hold back,
+ * change, inject. Five VMs: an honest client and server; rogue, a compromised VM of the tenant
+ * whose agent judges nothing and sends everything under the tenant session; liar, which claims tags
+ * that it may not have; other, a VM of another tenant. Frames are changed as whole packets, IP
+ * checksum mended.
+ */
+
+import { generateContractSecret, generateTag } from "../../src/agent/keys.ts";
+import type { Captured } from "../../src/lab/capture.ts";
+import { inject } from "../../src/lab/check.ts";
+import { waitFor } from "../../src/lab/command.ts";
+import { type AgentEvent, type FlowPattern, namesFlow } from "../../src/lab/event-reader.ts";
+import { internetChecksum, PROTOCOL } from "../../src/lab/frames.ts";
+import { startRedis, startSshd } from "../../src/lab/programs.ts";
+import type { Site } from "../../src/lab/site.ts";
+import type { Provisioning, RulePlan, Tenant } from "../../src/lab/tenant.ts";
+import { BRIDGE, ipBatch, namespaceOf, type VmPlan } from "../../src/lab/topology.ts";
+import {
+  APPS,
+  CLIENT,
+  OTHER,
+  openAgent,
+  openSite,
+  PORTS,
+  ROGUE,
+  SERVER,
+  tenantOf,
+} from "./harness.ts";
+
+export const LIAR: VmPlan = {
+  name: "liar",
+  ipv4: "10.78.0.14",
+  ipv6: "fd78:ab5::14",
+  mac: "02:ab:0e:00:00:14",
+};
+/** The last acknowledgement of a connection follows the client's end. */
+const LAST_SEGMENT_MS = 100;
+/** A port of the server that no rule opens. */
+export const CLOSED_PORT = 6_380;
+
+const SERVER_RULES: readonly RulePlan[] = [
+  rule("load-clients", "load", { group: "clients" }),
+  // Open to every VM of the tenant, so that the tag alone decides.
+  rule("redis-all", "redis", "any"),
+  rule("ssh-all", "ssh", "any"),
+  rule("ping-all", "ping", "any"),
+  { id: "load-out", direction: "out", app: "load", action: "allow" },
+];
+
+function rule(id: string, app: string, from: unknown): RulePlan {
+  const port = app === "load" ? "7000-7010" : PORTS[app as keyof typeof PORTS];
+  // Without the protocols the rule of ping would open every port to its tag.
+  const ping = { protocol: ["icmp", "icmpv6"] };
+  const to = app === "ping" ? ping : { protocol: app === "load" ? "udp" : "tcp", port };
+  return { id, direction: "in", from, app, action: "allow", to };
+}
+
+const ANYTHING: readonly RulePlan[] = ["in", "out"].map((direction) => ({
+  id: `anything-${direction}`,
+  direction,
+  action: "allow",
+}));
+
+/**
+ * Believes that everybody is in quick mode, so that its agent asks no questions and seals anything.
+ */
+function believesInQuick(truth: Provisioning): Provisioning {
+  const peers = truth["peers"] as readonly Provisioning[];
+  const node = truth["node"] as Provisioning;
+  return {
+    ...truth,
+    node: { ...node, mode: "quick" },
+    peers: peers.map((peer) => ({ ...peer, mode: "quick" })),
+  };
+}
+
+function claimsAllTags(truth: Provisioning): Provisioning {
+  return { ...truth, node: { ...(truth["node"] as Provisioning), tags: APPS } };
+}
+
+/** The tenant under attack and the other one. */
+export function attackTenants(): Tenant[] {
+  const victim = tenantOf(
+    [
+      openAgent(CLIENT, { groups: ["clients"] }),
+      openAgent(SERVER, { policy: { rules: SERVER_RULES } }),
+      openAgent(ROGUE, {
+        apps: [],
+        stage: "observe",
+        policy: { rules: ANYTHING },
+        lies: believesInQuick,
+      }),
+      openAgent(LIAR, { apps: ["ping"], policy: { rules: ANYTHING }, lies: claimsAllTags }),
+    ],
+    { contracts: [{ generation: 2 }] },
+  );
+  const server = { ...victim.peerEntry(SERVER.name), addresses: [SERVER.ipv4] };
+  const lies = (truth: Provisioning) => ({ ...truth, peers: [server] });
+  const stranger = openAgent(OTHER, { policy: { rules: ANYTHING }, lies });
+  return [victim, tenantOf([stranger], { name: "tenant-o" })];
+}
+
+/** Site, taps and attacker's tools in one. */
+export class AttackSite {
+  readonly bridge;
+  readonly inside;
+  /** Events of each agent before begin(). */
+  readonly #marks = new Map<string, number>();
+
+  private constructor(readonly site: Site) {
+    this.bridge = site.tapSwitch();
+    this.inside = site.tapVm(SERVER.name);
+  }
+
+  static async open(): Promise<AttackSite> {
+    const site = await openSite("attacks", attackTenants());
+    const host = site.host(SERVER.name);
+    await site.keep(startRedis(host, PORTS.redis));
+    await site.keep(startRedis(host, CLOSED_PORT));
+    await site.keep(startSshd(host, PORTS.ssh));
+    const attack = new AttackSite(site);
+    await attack.warmUp();
+    return attack;
+  }
+
+  /** Both sides know each other's MAC and have sessions for Redis and load. */
+  async warmUp(): Promise<void> {
+    if (!(await this.redisWorks())) throw new Error("Redis does not work on the attack site");
+    await this.datagram("warm-up");
+    await waitFor("the first datagram", () => this.hasText("warm-up") || undefined);
+    this.begin();
+  }
+
+  begin(): void {
+    this.bridge.clear();
+    this.inside.clear();
+    for (const { launch, events } of this.site.agents()) {
+      this.#marks.set(launch.vm, events.all().length);
+    }
+  }
+
+  async redisWorks(timeoutMs = 3_000): Promise<boolean> {
+    const command = ["redis-cli", "-h", SERVER.ipv4, "PING"];
+    const result = await this.site.run(CLIENT.name, command, { timeoutMs });
+    await Bun.sleep(LAST_SEGMENT_MS);
+    return result.stdout.trim() === "PONG";
+  }
+
+  /** One datagram of application `load` from the client, by its kernel. */
+  async datagram(text: string, port = 7_000): Promise<void> {
+    const script = `echo -n '${text}' > /dev/udp/${SERVER.ipv4}/${port}`;
+    await this.site.run(CLIENT.name, ["bash", "-c", script]);
+  }
+
+  /** A DATA frame of the client that the server has just taken; `text` is its payload. */
+  async freshData(text: string): Promise<Captured> {
+    await this.datagram(text);
+    await waitFor("the datagram", () => this.hasText(text) || undefined, 6_000);
+    const has = (frame: Captured) => Buffer.from(frame.bytes).includes(text);
+    const found = this.dataFrom(CLIENT.name).find(has);
+    if (found === undefined) throw new Error("the datagram did not pass the switch");
+    return found;
+  }
+
+  /** DATA frames that a VM sent to the server since begin(), as they entered the switch. */
+  dataFrom(vm: string): Captured[] {
+    return this.bridge.frames().filter((frame) => {
+      const isData = frame.protocol === PROTOCOL.abs && frame.ipPayload?.[0] === 0x15;
+      const toServer = frame.destination === SERVER.ipv4 || frame.destination === SERVER.ipv6;
+      return frame.where === vm && frame.direction === "received" && isData && toServer;
+    });
+  }
+
+  /**
+   * What the client sends while its wire behind the switch is cut: fresh packets, proofs right,
+   * that the server has not seen.
+   */
+  async heldBack(work: () => Promise<void>): Promise<Captured[]> {
+    const flags = ["-n", namespaceOf(this.site.options.prefix, "switch")];
+    this.bridge.clear();
+    await ipBatch(flags, [`link set ${CLIENT.name} nomaster`]);
+    try {
+      await work();
+      await Bun.sleep(100);
+      return this.dataFrom(CLIENT.name);
+    } finally {
+      await ipBatch(flags, [`link set ${CLIENT.name} master ${BRIDGE}`]);
+    }
+  }
+
+  /** Injects towards the server and waits until they have been handled. */
+  async inject(frames: readonly Uint8Array[], settleMs = 150): Promise<void> {
+    for (let i = 0; i < frames.length; i += 256) {
+      inject(this.site, SERVER.name, frames.slice(i, i + 256));
+      await Bun.sleep(2);
+    }
+    await Bun.sleep(settleMs);
+  }
+
+  /** Frames that the server's applications got from `source` since begin(). */
+  delivered(source: string): Captured[] {
+    return this.inside.frames().filter((frame) => {
+      return frame.direction === "received" && frame.source === source;
+    });
+  }
+
+  /** The same in words: what a failing test prints. */
+  deliveredWords(source: string): string[] {
+    return this.delivered(source).map((frame) => {
+      const ports = `${frame.sourcePort ?? 0} → ${frame.destinationPort ?? 0}`;
+      return `protocol ${frame.protocol}, ports ${ports}, ${frame.payload?.length ?? 0} bytes`;
+    });
+  }
+
+  /** Whether the text reached the inside of the server since begin(). */
+  hasText(text: string): boolean {
+    return this.inside.frames().some((frame) => {
+      return frame.direction === "received" && Buffer.from(frame.bytes).includes(text);
+    });
+  }
+
+  /** Resident bytes of the server's agent. */
+  async serverResidentBytes(): Promise<number> {
+    const status = await Bun.file(`/proc/${this.site.agent(SERVER.name).pid}/status`).text();
+    return 1_024 * Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
+  }
+
+  /** A counter of an agent by its name, wherever in the status it stands. */
+  async counter(vm: string, name: string): Promise<number> {
+    const found = findNumber(await this.site.agent(vm).status(), name);
+    if (found === undefined) throw new Error(`the status of ${vm} has no ${name}`);
+    return found;
+  }
+
+  /** The provisioning of a VM in which the tag of redis is one that nobody issued. */
+  withGhostTag(vm: string): Provisioning {
+    const truth = this.#provisioningOf(vm);
+    const tags = truth["tags"] as readonly { readonly name: string; readonly tag: string }[];
+    const drawn = generateTag();
+    return {
+      ...truth,
+      tags: tags.map((tag) => (tag.name === "redis" ? { ...tag, tag: drawn } : tag)),
+    };
+  }
+
+  /**
+   * The provisioning of a VM with the contracts' secrets as they are, or of a generation before.
+   */
+  withSecrets(vm: string, which: "current" | "old"): Provisioning {
+    const truth = this.#provisioningOf(vm);
+    if (which === "current") return truth;
+    const contracts = truth["contracts"] as readonly Provisioning[];
+    const old = () => ({ generation: 1, secret: generateContractSecret().secret });
+    return { ...truth, contracts: contracts.map((contract) => ({ ...contract, ...old() })) };
+  }
+
+  #provisioningOf(vm: string): Provisioning {
+    const tenant = this.site.options.tenants[0];
+    if (tenant === undefined) throw new Error("the attack site has a tenant");
+    return tenant.provisioningOf(vm);
+  }
+
+  /** Kills a VM's agent and starts it again, with another provisioning if one is given. */
+  async restart(vm: string, provisioning?: Provisioning): Promise<void> {
+    const agent = this.site.agent(vm);
+    await agent.kill();
+    agent.restart(provisioning);
+    await agent.ready();
+  }
+
+  hasEvent(name: string): boolean {
+    const events = this.site.agent(SERVER.name).events.since(this.#marks.get(SERVER.name) ?? 0);
+    return events.some((event) => event.event === name);
+  }
+
+  events(pattern: FlowPattern): AgentEvent[] {
+    const events = this.site.agent(SERVER.name).events.since(this.#marks.get(SERVER.name) ?? 0);
+    return events.filter((event) => namesFlow(event, pattern));
+  }
+
+  /** Why packets were refused since begin(), by the server's agent or another one. */
+  reasons(vm = SERVER.name): Set<string> {
+    const events = this.site.agent(vm).events.since(this.#marks.get(vm) ?? 0);
+    return new Set(events.map((event) => event.reason ?? ""));
+  }
+}
+
+function findNumber(value: unknown, name: string): number | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [key, inner] of Object.entries(value)) {
+    if (key === name && typeof inner === "number") return inner;
+    const deeper = findNumber(inner, name);
+    if (deeper !== undefined) return deeper;
+  }
+  return undefined;
+}
+
+/** A changed copy of a frame: `change` gets the bytes from the IP header on. */
+export function changed(
+  frame: Captured,
+  change: (packet: DataView, absStart: number) => void,
+): Uint8Array {
+  const bytes = frame.bytes.slice();
+  const ipStart = frame.ipStart ?? 14;
+  const packet = new DataView(bytes.buffer, ipStart);
+  change(packet, (frame.ipPayloadStart ?? 34) - ipStart);
+  mendIpv4Checksum(bytes, ipStart);
+  return bytes;
+}
+
+function mendIpv4Checksum(bytes: Uint8Array, ipStart: number): void {
+  if ((bytes[ipStart] ?? 0) >>> 4 !== 4) return;
+  const view = new DataView(bytes.buffer, bytes.byteOffset + ipStart);
+  view.setUint16(10, 0, false);
+  view.setUint16(10, internetChecksum(bytes.subarray(ipStart, ipStart + 20)), false);
+}

@@ -1,0 +1,150 @@
+/**
+ * `abs lab` as its user meets it: the story passes, the lab stays up between commands, and nothing
+ * is left behind, however it ends. Drives dist/abs.
+ */
+import { afterAll, expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { runCommand, startBackground, waitFor } from "../../src/lab/command.ts";
+import { namespacesOf } from "../../src/lab/topology.ts";
+import { ABS, stopwatch } from "./harness.ts";
+
+const MINUTE_MS = 60_000;
+const NAME = "test-e2e";
+const DIRECTORY = `/run/abs-${NAME}`;
+const LOG = `/tmp/abs-${NAME}.log`;
+const done = stopwatch("e2e lab");
+
+afterAll(async () => {
+  await lab("down");
+  await runCommand(["rm", "-f", LOG]);
+  done();
+}, MINUTE_MS);
+
+async function lab(command: string, ...more: readonly string[]) {
+  return await runCommand([...ABS, "lab", command, "--name", NAME, ...more], {
+    timeoutMs: 2 * MINUTE_MS,
+  });
+}
+
+/** Command lines that name the lab's directory: agents, their guards, servers. */
+function processesLeft(): string[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => commandLine(pid))
+    .filter((line) => line.includes(`${DIRECTORY}/`));
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return ""; // It has ended meanwhile.
+  }
+}
+
+async function expectNothingLeft(): Promise<void> {
+  expect(namespacesOf(`abs-${NAME}-`)).toEqual([]);
+  expect(existsSync(DIRECTORY)).toBe(false);
+  expect(processesLeft()).toEqual([]);
+  const mounts = await Bun.file("/proc/self/mountinfo").text();
+  expect(mounts.includes(DIRECTORY)).toBe(false);
+}
+
+test(
+  "the whole story passes within 60 s and leaves nothing behind",
+  async () => {
+    const started = performance.now();
+    const result = await lab("run", "--output", "json");
+    const seconds = (performance.now() - started) / 1_000;
+    const story = JSON.parse(result.stdout);
+    const failed = story.checks.filter((check: { passed: boolean }) => !check.passed);
+    expect(failed).toEqual([]);
+    expect(story.passed).toBeGreaterThanOrEqual(15);
+    expect(story.failed).toBe(0);
+    expect(result.code).toBe(0);
+    console.log(`  abs lab run: ${story.passed} checks in ${seconds.toFixed(1)} s`);
+    expect(seconds).toBeLessThan(60);
+    await expectNothingLeft();
+  },
+  3 * MINUTE_MS,
+);
+
+test(
+  "up, up again, status, exec, down, down again",
+  async () => {
+    expect((await lab("up")).code).toBe(0);
+    const again = await lab("up");
+    expect(again.code).toBe(0);
+    expect(again.stdout + again.stderr).toContain("up already");
+    const status = JSON.parse((await lab("status", "--output", "json")).stdout);
+    expect(status.vms.map((vm: { name: string }) => vm.name)).toEqual([
+      "web",
+      "db",
+      "rogue",
+      "other",
+    ]);
+    expect(status.vms.every((vm: { running: boolean }) => vm.running)).toBe(true);
+    const redis = ["redis-cli", "--no-auth-warning", "--user", "app1", "--pass", "correct-horse"];
+    const ping = await lab("exec", "web", "--", ...redis, "-h", "10.77.0.12", "PING");
+    expect(ping.stdout.trim()).toBe("PONG");
+    expect((await lab("exec", "web", "--", "sh", "-c", "exit 7")).code).toBe(7);
+    expect((await lab("exec", "nobody", "--", "id")).code).not.toBe(0);
+    expect((await lab("run")).code).not.toBe(0); // does not touch a lab that is in use
+    expect((await lab("down")).code).toBe(0);
+    await expectNothingLeft();
+    expect((await lab("down")).code).toBe(0);
+    expect((await lab("status")).code).not.toBe(0);
+  },
+  2 * MINUTE_MS,
+);
+
+const signals = [
+  { signal: "SIGINT", code: 130, moment: "the story runs" },
+  { signal: "SIGTERM", code: 143, moment: "the VMs are being made" },
+  { signal: "SIGHUP", code: 129, moment: "the story runs" },
+] as const;
+test.each([...signals])(
+  "$signal while $moment: nothing stays",
+  async ({ signal, code, moment }) => {
+    const command = [...ABS, "lab", "run", "--name", NAME];
+    const running = startBackground(command, { logFile: LOG });
+    const isThere = () =>
+      moment === "the story runs"
+        ? existsSync(`${DIRECTORY}/lab.json`)
+        : namespacesOf(`abs-${NAME}-`).length > 0;
+    await waitFor(moment, () => isThere() || undefined, 30_000);
+    expect(await running.stop(signal, 20_000)).toBe(code);
+    await expectNothingLeft();
+  },
+  MINUTE_MS,
+);
+
+test(
+  "after SIGKILL `down` removes everything, and so does the next `up`",
+  async () => {
+    for (const next of ["down", "up"]) {
+      const running = startBackground([...ABS, "lab", "run", "--name", NAME], { logFile: LOG });
+      await waitFor("the story", () => existsSync(`${DIRECTORY}/lab.json`) || undefined, 30_000);
+      await running.stop("SIGKILL");
+      expect((await lab(next)).code).toBe(0);
+      if (next === "up") expect((await lab("down")).code).toBe(0);
+      await expectNothingLeft();
+    }
+  },
+  2 * MINUTE_MS,
+);
+
+test(
+  "what is missing is said: privileges, a lab, a check",
+  async () => {
+    const user = ["setpriv", "--reuid=65534", "--clear-groups"];
+    const refused = await runCommand([...user, ...ABS, "lab", "run", "--name", NAME]);
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toContain("only root may");
+    const unknown = await lab("run", "--only", "nonsense");
+    expect(unknown.stderr).toContain("There is no check nonsense");
+    const name = await runCommand([...ABS, "lab", "up", "--name", "../x"]);
+    expect(name.stderr).toContain("cannot be a lab's name");
+  },
+  MINUTE_MS,
+);

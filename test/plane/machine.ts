@@ -1,0 +1,342 @@
+/**
+ * One VM and its agent in one thread, for tests of the whole data plane without a kernel: ports are
+ * DPDK ring pairs, the worker's loop is called turn by turn, and time is whatever the test says.
+ * Everything between the ports is the product's own code; EAL is started once a process.
+ */
+import { compileProvisioning } from "../../src/agent/compiled.ts";
+import { addressOfBytes, innerMtuOf } from "../../src/agent/own-addresses.ts";
+import { type Provisioning, parseProvisioning } from "../../src/agent/provisioning.ts";
+import { PuntReader } from "../../src/agent/punt-reader.ts";
+import { Routes } from "../../src/agent/routes.ts";
+import { SessionDriver } from "../../src/agent/session-driver.ts";
+import { snapshotFields } from "../../src/agent/snapshot-fields.ts";
+import { WorkerCommands } from "../../src/agent/worker-commands.ts";
+import type { PlaneLink } from "../../src/agent/worker-link.ts";
+import { buildPlane, COUNTER_NAMES, publishCounters } from "../../src/agent/worker-plane.ts";
+import type { WorkerSetup } from "../../src/agent/worker-setup.ts";
+import { Counters, countersBytes } from "../../src/dataplane/counters.ts";
+import { DROP_NAMES } from "../../src/dataplane/drop-reasons.ts";
+import { Ingress } from "../../src/dataplane/ingress.ts";
+import type { Plane } from "../../src/dataplane/plane.ts";
+import { newRing, RecordRing } from "../../src/dataplane/record-ring.ts";
+import { SessionTable, sessionTableBytes } from "../../src/dataplane/session-table.ts";
+import {
+  addressOf,
+  ealArguments,
+  fixedU32,
+  openShim,
+  type Shim,
+} from "../../src/dataplane/shim.ts";
+import { packSnapshot } from "../../src/dataplane/snapshot.ts";
+import type { AbsEvent, EventLog } from "../../src/observe/event-log.ts";
+import { mac1KeyOf } from "../../src/session/mac.ts";
+import { Sessions } from "../../src/session/sessions.ts";
+import type { Micros, WallMillis } from "../../src/units.ts";
+
+const POOL_PACKETS = 8192;
+const ROOM_BYTES = 2048 + 128;
+const SESSIONS = 256;
+const RING_SLOTS = 2048;
+
+let shared: Shim | undefined;
+
+/** The process's shim, with EAL, pool and keys. */
+export function testShim(): Shim {
+  if (shared !== undefined) return shared;
+  const shim = openShim();
+  shim.startEal(ealArguments({ packets: POOL_PACKETS, roomBytes: ROOM_BYTES }));
+  shim.createPool(POOL_PACKETS, ROOM_BYTES);
+  shim.createKeys(16384);
+  shim.registerThread();
+  shared = shim;
+  return shim;
+}
+
+type Ports = readonly [number, number];
+
+let pairs = 0;
+// The shim has 16 ports few keys: both go round between the tests of a file.
+const freePorts: Ports[] = [];
+const freeKeys: number[] = [];
+let keyBase = 0;
+
+/** Databases are few, and many machines have the same signatures. */
+const databases = new Map<string, number>();
+
+function databaseOf(shim: Shim, blob: Uint8Array, count: number): number {
+  const key = Buffer.from(blob).toString("hex");
+  const known = databases.get(key);
+  if (known !== undefined) return known;
+  const database = shim.compileExpressions(blob, count);
+  databases.set(key, database);
+  return database;
+}
+
+/** Two ports joined back to back, started. */
+export function portPair(): Ports {
+  const free = freePorts.pop();
+  if (free !== undefined) return free;
+  const shim = testShim();
+  const pair = shim.pairPorts(`pair${pairs++}`, RING_SLOTS);
+  for (const port of pair) shim.startPort(port, {});
+  return pair;
+}
+
+/** Gives ports back; what lies in them is freed. */
+export function givePorts(ports: Ports): void {
+  for (const port of ports) new FarEnd(port).receive();
+  freePorts.push(ports);
+}
+
+/** Buffers in the pool that nobody has. */
+export function poolAvailable(): number {
+  return testShim().symbols.abs_pool_available();
+}
+
+/** The far end of a port: what the kernel, or the switch, would send and receive. */
+export class FarEnd {
+  readonly #handle = fixedU32(64);
+  readonly #offset = fixedU32(64);
+  readonly #length = fixedU32(64);
+  readonly #bytes = testShim().poolView().bytes;
+
+  constructor(readonly port: number) {}
+
+  send(...frames: readonly Uint8Array[]): void {
+    const { symbols } = testShim();
+    for (const frame of frames) {
+      if (symbols.abs_alloc_burst(addressOf(this.#handle), addressOf(this.#offset), 1) !== 1) {
+        throw new Error("the pool is empty");
+      }
+      this.#length[0] = frame.length;
+      this.#bytes.set(frame, this.#offset[0]);
+      const sent = symbols.abs_tx_burst(
+        this.port,
+        0,
+        addressOf(this.#handle),
+        addressOf(this.#offset),
+        addressOf(this.#length),
+        1,
+      );
+      if (sent !== 1) symbols.abs_free_burst(addressOf(this.#handle), 1);
+    }
+  }
+
+  /** All that has arrived. */
+  receive(): Uint8Array[] {
+    const { symbols } = testShim();
+    const frames: Uint8Array[] = [];
+    for (;;) {
+      const count = symbols.abs_rx_burst(
+        this.port,
+        0,
+        addressOf(this.#handle),
+        addressOf(this.#offset),
+        addressOf(this.#length),
+        64,
+      );
+      if (count <= 0) return frames;
+      for (let i = 0; i < count; i++) {
+        const start = this.#offset[i];
+        frames.push(this.#bytes.slice(start, start + this.#length[i]));
+      }
+      symbols.abs_free_burst(addressOf(this.#handle), count);
+    }
+  }
+}
+
+/** Events kept in memory. */
+class EventList {
+  readonly events: AbsEvent[] = [];
+  written = 0;
+  lost = 0;
+  write(event: AbsEvent): void {
+    this.events.push(event);
+    this.written++;
+  }
+  flush(): void {}
+  close(): void {}
+}
+
+export interface MachineOptions {
+  /** Provisioning file as an object. */
+  readonly provisioning: object;
+  readonly address: Uint8Array;
+  readonly address6?: Uint8Array;
+  readonly mac: Uint8Array;
+  readonly insidePort: number;
+  readonly outsidePort: number;
+  readonly lastStamp?: Uint8Array;
+  /** Flows of the run before, and where those of this one are kept. */
+  readonly flowFile?: string;
+}
+
+export class Machine {
+  readonly plane: Plane;
+  readonly ingress: Ingress;
+  readonly driver: SessionDriver;
+  readonly reader: PuntReader;
+  readonly provisioning: Provisioning;
+  readonly events: AbsEvent[];
+  readonly link: PlaneLink;
+  lastStamp: Uint8Array | undefined;
+  readonly #commands: WorkerCommands;
+  readonly #keys: number;
+
+  constructor(options: MachineOptions) {
+    const shim = testShim();
+    this.provisioning = parseProvisioning(JSON.stringify(options.provisioning), "test.yaml");
+    const compiled = compileProvisioning(this.provisioning);
+    const { blob, count } = compiled.signatures.expressions;
+    const database = count === 0 ? undefined : databaseOf(shim, blob, count);
+    const own = [options.address, ...(options.address6 === undefined ? [] : [options.address6])];
+    const snapshot = packSnapshot(
+      snapshotFields({
+        provisioning: this.provisioning,
+        ...compiled,
+        database,
+        ownAddresses: own.map(addressOfBytes),
+        ownMac: options.mac,
+        innerMtu: innerMtuOf(1500, this.provisioning),
+        mac1Key: mac1KeyOf(this.provisioning.node.staticKey.publicKey),
+      }),
+    );
+    const area = new SharedArrayBuffer(snapshot.length + 64);
+    new Uint8Array(area).set(snapshot);
+    const setup: WorkerSetup = {
+      shimPath: shim.path,
+      insidePort: options.insidePort,
+      outsidePort: options.outsidePort,
+      queue: 0,
+      lane: 0,
+      descriptors: [],
+      doorbell: -1,
+      busy: true,
+      peers: this.provisioning.peers.length,
+      tags: this.provisioning.tags.length,
+      bindings: 1024,
+      pairs: 1024,
+      flowCapacity: 8192,
+      flowFile: options.flowFile,
+      flowDigest: new Uint8Array(32),
+      poolPackets: POOL_PACKETS,
+      sessionCapacity: SESSIONS,
+      commands: newRing(256 * 1024),
+      punts: newRing(1024 * 1024),
+      sessions: new SharedArrayBuffer(sessionTableBytes(SESSIONS)),
+      counters: new SharedArrayBuffer(countersBytes(COUNTER_NAMES.length)),
+      snapshots: [area, area],
+    };
+    this.plane = buildPlane(shim, setup).plane;
+    this.ingress = new Ingress(this.plane);
+    this.#commands = new WorkerCommands(shim, this.plane, setup);
+    this.link = localLink(setup);
+    const log = new EventList();
+    this.events = log.events;
+    const routes = new Routes(this.provisioning);
+    const base = freeKeys.pop() ?? keyBase;
+    if (base === keyBase) keyBase += 2 * SESSIONS;
+    this.#keys = base;
+    this.driver = new SessionDriver({
+      sessions: new Sessions({
+        identity: { staticSecret: this.provisioning.node.staticSecret },
+        tenantTag: this.provisioning.tenant.tag,
+        tags: this.provisioning.tags,
+        peers: this.provisioning.peers.map(({ id, staticPublic, tags }) => ({
+          id,
+          staticPublic,
+          entitledTags: tags,
+        })),
+        contracts: this.provisioning.contracts,
+        hasAllowedFlow: (peer, tag) => this.hasAllowedFlow(peer, tag),
+        ...(options.lastStamp === undefined ? {} : { lastStamp: options.lastStamp }),
+        limits: { sessions: SESSIONS },
+        random: (sizeBytes) => crypto.getRandomValues(new Uint8Array(sizeBytes)),
+      }),
+      worker: this.link,
+      shim,
+      events: log as unknown as EventLog,
+      routes,
+      provisioning: this.provisioning,
+      firstKey: base,
+      saveStamp: (stamp) => {
+        this.lastStamp = stamp;
+      },
+      onChange: () => {},
+    });
+    const names = { provisioning: this.provisioning, ...compiled };
+    this.reader = new PuntReader(this.link, this.driver, names, 1500, () => {});
+  }
+
+  /** Ends the agent as a killed process would: what it held is freed, and nobody is told. */
+  close(): void {
+    const { plane } = this;
+    for (let us = plane.nowUs; plane.holds.count > 0; us += 1e6) {
+      plane.nowUs = us;
+      plane.expireHeld();
+    }
+    plane.nowUs += 2e6;
+    plane.expireFragments();
+    freeKeys.push(this.#keys);
+  }
+
+  hasAllowedFlow(peer: number, tag: number): boolean {
+    const { words } = this.plane.flows;
+    for (let at = 0; at < words.length; at += 16) {
+      const isAllowed = (words[at + 10] & 0xff) === 4 && words[at + 12] >>> 16 === tag;
+      if (isAllowed && (words[at + 13] & 0xffff) === peer + 1) return true;
+    }
+    return false;
+  }
+
+  /** One turn of the worker's loop and of the main thread's, at a time the test says. */
+  turn(nowUs: number, wallMs = 1_700_000_000_000 + nowUs / 1000): void {
+    const { plane } = this;
+    plane.nowUs = nowUs;
+    plane.nowSeconds = Math.floor(nowUs / 1e6);
+    plane.wallSeconds = Math.floor(wallMs / 1e3);
+    this.#commands.carryOut();
+    while (plane.egress.poll() + this.ingress.poll() > 0);
+    plane.keepTimes();
+    const now = nowUs as Micros;
+    const wall = wallMs as WallMillis;
+    while (this.reader.turn(now, wall));
+    this.driver.tell(now, wall);
+    this.#commands.carryOut();
+    publishCounters(plane);
+  }
+
+  /** Drops by name, both directions together. */
+  drops(): Map<string, number> {
+    const found = new Map<string, number>();
+    const { dropsIn, dropsOut } = this.plane.counters;
+    for (let code = 0; code < dropsIn.length; code++) {
+      const count = dropsIn[code] + dropsOut[code];
+      if (count > 0) found.set(DROP_NAMES[code], count);
+    }
+    return found;
+  }
+
+  eventsOf(name: string): AbsEvent[] {
+    return this.events.filter(({ event }) => event === name);
+  }
+}
+
+/** The main thread's end of the rings, in the same thread. */
+function localLink(setup: WorkerSetup): PlaneLink {
+  const commands = new RecordRing(setup.commands);
+  const sendBytes = (type: number, bytes: Uint8Array) => {
+    const at = commands.begin(type, bytes.length);
+    if (at < 0) throw new Error("the command ring is full");
+    commands.bytes.set(bytes, at);
+    commands.commit();
+  };
+  return {
+    counters: new Counters(COUNTER_NAMES, setup.counters),
+    sessions: new SessionTable(setup.sessionCapacity, setup.sessions),
+    punts: new RecordRing(setup.punts),
+    send: (type, ...words) => sendBytes(type, new Uint8Array(Uint32Array.from(words).buffer)),
+    sendBytes,
+    synced: () => {},
+  };
+}
