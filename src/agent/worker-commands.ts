@@ -24,6 +24,7 @@ export class WorkerCommands {
   readonly #handle = fixedU32(1);
   readonly #offset = fixedU32(1);
   readonly #doorbellBytes = new Uint8Array(8);
+  #peersSessions = 0;
 
   constructor(
     readonly shim: Shim,
@@ -139,6 +140,7 @@ export class WorkerCommands {
     sessions.peer[slot] = word(INSTALL.peer);
     sessions.tag[slot] = word(INSTALL.tag);
     sessions.role[slot] = word(INSTALL.role);
+    sessions.peersOrder[slot] = sendNow ? 0 : ++this.#peersSessions;
     sessions.keyOut[slot] = word(INSTALL.keyOut);
     sessions.keyIn[slot] = word(INSTALL.keyIn);
     sessions.confidentialOut[slot] = word(INSTALL.confidentialOut);

@@ -29,7 +29,7 @@ import type { Plane } from "./plane.ts";
 import { NO_SLOT } from "./refusals.ts";
 import { WINDOW_OK } from "./replay-window.ts";
 import { BURST_MAX } from "./send-queue.ts";
-import { SESSION_LIVE, SESSION_UNCONFIRMED } from "./session-table.ts";
+import { SESSION_UNCONFIRMED } from "./session-table.ts";
 import { addressOf, fixedU32 } from "./shim.ts";
 
 const ABS_VERSION = 1;
@@ -247,8 +247,7 @@ export class Ingress {
     }
     sessions.lastHeardUs[slot] = plane.nowUs;
     if (sessions.state[slot] === SESSION_UNCONFIRMED) {
-      sessions.state[slot] = SESSION_LIVE;
-      plane.punts.confirmed(slot);
+      plane.confirm(slot);
     }
     return this.#closeRoom(job, i, handle);
   }

@@ -34,6 +34,7 @@ import {
 import { Refusals } from "./refusals.ts";
 import { WINDOW_REPLAYED } from "./replay-window.ts";
 import { Sealer } from "./sealer.ts";
+import { SESSION_LIVE } from "./session-table.ts";
 import { addressOf, fixedU32 } from "./shim.ts";
 import { clampMss, SYN_DATA, SynOptions } from "./tcp-options.ts";
 
@@ -285,6 +286,25 @@ export class Plane extends PlaneState {
     const tag = this.bindings.tagOf(binding);
     const role = this.bindings.roleOf(binding);
     if (this.punts.need(peer, tag, role, packet, start)) this.bindings.waiting[binding] = 1;
+  }
+
+  /**
+   * The first valid DATA of a session: docs/wire.md "Confirmation". What answers it must go under
+   * its keys at once, not when the main thread has heard of it: a peer that restarted no longer has
+   * those of the session before. Where there is no session before, what waits leaves in order by
+   * the main thread's `use`.
+   */
+  confirm(slot: number): void {
+    const { sessions, bindings } = this;
+    sessions.state[slot] = SESSION_LIVE;
+    this.punts.confirmed(slot);
+    const order = sessions.peersOrder[slot];
+    const binding = bindings.find(sessions.peer[slot], sessions.tag[slot], sessions.role[slot]);
+    if (order === 0 || binding < 0) return;
+    const before = bindings.sendSession[binding];
+    // The peer may have gone on to a newer session already, whose first DATA came earlier.
+    if (before < 0 || sessions.peersOrder[before] > order) return;
+    bindings.sendSession[binding] = slot;
   }
 
   /** Sends what waits for `owner` again, in order; what finds no session waits on. */

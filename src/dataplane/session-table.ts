@@ -53,8 +53,10 @@ export class SessionTable {
   /** 1 when the contract of that direction is unauthenticated: a constant proof, no window. */
   readonly quickOut: Uint32Array;
   readonly quickIn: Uint32Array;
-  /** Spare column for the owner of the table. */
-  readonly mark: Uint32Array;
+  /**
+   * Sessions that the peer initiated, in the order they were installed, from 1; 0: we initiated.
+   */
+  readonly peersOrder: Uint32Array;
   /** Constant proofs, four big-endian words a slot. */
   readonly quickProofOut: Uint32Array;
   readonly quickProofIn: Uint32Array;
@@ -100,7 +102,7 @@ export class SessionTable {
     this.confidentialIn = new Uint32Array(buffer, offset + 8 * column, capacity);
     this.quickOut = new Uint32Array(buffer, offset + 9 * column, capacity);
     this.quickIn = new Uint32Array(buffer, offset + 10 * column, capacity);
-    this.mark = new Uint32Array(buffer, offset + 11 * column, capacity);
+    this.peersOrder = new Uint32Array(buffer, offset + 11 * column, capacity);
     offset += WORD_COLUMNS * column;
     this.quickProofOut = new Uint32Array(buffer, offset, capacity * PROOF_WORDS);
     this.quickProofIn = new Uint32Array(
@@ -136,7 +138,7 @@ export class SessionTable {
     this.received[slot] = 0;
     this.quickOut[slot] = 0;
     this.quickIn[slot] = 0;
-    this.mark[slot] = 0;
+    this.peersOrder[slot] = 0;
     this.receiverIndex[slot] = receiverIndex;
     this.state[slot] = state;
     return slot;

@@ -289,6 +289,9 @@ export class Machine {
     return false;
   }
 
+  /** While set, the worker goes on alone. */
+  isMainStalled = false;
+
   /** One turn of the worker's loop and of the main thread's, at a time the test says. */
   turn(nowUs: number, wallMs = 1_700_000_000_000 + nowUs / 1000): void {
     const { plane } = this;
@@ -298,6 +301,7 @@ export class Machine {
     this.#commands.carryOut();
     while (plane.egress.poll() + this.ingress.poll() > 0);
     plane.keepTimes();
+    if (this.isMainStalled) return;
     const now = nowUs as Micros;
     const wall = wallMs as WallMillis;
     while (this.reader.turn(now, wall));

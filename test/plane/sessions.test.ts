@@ -277,6 +277,21 @@ describe("restarts", () => {
     });
   });
 
+  test("of the sender: what answers its first packet goes under the new keys at once", () => {
+    play({}, (pair) => {
+      expect(pair.webSends(question(1))).toEqual([question(1)]);
+      pair.restart("web");
+      pair.carry = (frame, from) => {
+        // db's main thread does not get to hear that the new session is confirmed.
+        if (from === "web" && frame[34] === 0x15) pair.db.isMainStalled = true;
+        return [frame];
+      };
+      expect(pair.webSends(question(2))).toEqual([question(2)]);
+      expect(pair.db.isMainStalled).toBe(true);
+      expect(pair.dbSends(answer(2))).toEqual([answer(2)]);
+    });
+  });
+
   test.each(["web", "db"] as const)("of %s: a running TCP connection goes on", (side) => {
     const folder = mkdtempSync(join(tmpdir(), "abs-flows-"));
     // The file's times are the machine's, and simulated time runs ahead of it.
