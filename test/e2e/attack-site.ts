@@ -157,8 +157,7 @@ export class AttackSite {
   async freshData(text: string): Promise<Captured> {
     await this.datagram(text);
     await waitFor("the datagram", () => this.hasText(text) || undefined, 6_000);
-    const has = (frame: Captured) => Buffer.from(frame.bytes).includes(text);
-    const found = this.dataFrom(CLIENT.name).find(has);
+    const found = this.dataFrom(CLIENT.name).find(({ bytes }) => hasWords(bytes, text));
     if (found === undefined) throw new Error("the datagram did not pass the switch");
     return found;
   }
@@ -173,17 +172,23 @@ export class AttackSite {
   }
 
   /**
-   * What the client sends while its wire behind the switch is cut: fresh packets, proofs right,
-   * that the server has not seen.
+   * Datagrams of these texts that the client sends while its wire behind the switch is cut: fresh
+   * packets, proofs right, that the server has not seen. In the order of the texts.
    */
-  async heldBack(work: () => Promise<void>): Promise<Captured[]> {
+  async heldBack(...texts: readonly string[]): Promise<Captured[]> {
+    // The session must be there before the cut: nobody would answer a handshake behind it.
+    await this.freshData(`before ${texts[0]}`);
     const flags = ["-n", namespaceOf(this.site.options.prefix, "switch")];
     this.bridge.clear();
     await ipBatch(flags, [`link set ${CLIENT.name} nomaster`]);
     try {
-      await work();
-      await Bun.sleep(100);
-      return this.dataFrom(CLIENT.name);
+      for (const text of texts) await this.datagram(text);
+      const held = () => {
+        const frames = this.dataFrom(CLIENT.name);
+        const found = texts.map((text) => frames.find(({ bytes }) => hasWords(bytes, text)));
+        return found.every((frame) => frame !== undefined) ? found : undefined;
+      };
+      return await waitFor("the datagrams at the switch", held, 3_000);
     } finally {
       await ipBatch(flags, [`link set ${CLIENT.name} master ${BRIDGE}`]);
     }
@@ -216,7 +221,7 @@ export class AttackSite {
   /** Whether the text reached the inside of the server since begin(). */
   hasText(text: string): boolean {
     return this.inside.frames().some((frame) => {
-      return frame.direction === "received" && Buffer.from(frame.bytes).includes(text);
+      return frame.direction === "received" && hasWords(frame.bytes, text);
     });
   }
 
@@ -284,6 +289,10 @@ export class AttackSite {
     const events = this.site.agent(vm).events.since(this.#marks.get(vm) ?? 0);
     return new Set(events.map((event) => event.reason ?? ""));
   }
+}
+
+function hasWords(bytes: Uint8Array, text: string): boolean {
+  return Buffer.from(bytes).includes(text);
 }
 
 function findNumber(value: unknown, name: string): number | undefined {
