@@ -8,9 +8,6 @@ import type { LabelledFlow } from "./labels.ts";
 import { verdictOf } from "./labels.ts";
 import { protocolWord } from "./protocol-word.ts";
 
-/** Of each first payload. */
-const SHOWN_BYTES = 32;
-
 export function flowJson(record: FlowRecord, label: LabelledFlow | undefined) {
   const { identity } = record;
   return {
@@ -59,15 +56,14 @@ function basisOf(signature: AppSignature): string {
 
 function payloadJson(payload: FirstPayload | undefined) {
   if (payload === undefined) return null;
-  const head = payload.head.subarray(0, SHOWN_BYTES);
-  const { spot } = payload;
+  const { head, spot } = payload;
   return {
     length: payload.bytes,
     hex: toHex(head),
     text: printable(head),
     ...(spot === undefined
       ? {}
-      : { matched: { ...spot, hex: toHex(payload.head.subarray(spot.start, spot.end)) } }),
+      : { matched: { ...spot, hex: toHex(head.subarray(spot.start, spot.end)) } }),
   };
 }
 

@@ -28,9 +28,9 @@ import { InitiatorNumbers } from "./initiator-numbers.ts";
 import type { SignatureSet } from "./signature-set.ts";
 
 /** Matches of one payload that are kept. */
-const MATCHES_MAX = 16;
+const MATCHES_MAX = 8;
 /** First bytes of a payload that are kept to explain. */
-const HEAD_BYTES = 64;
+const HEAD_BYTES = 32;
 const REPORTS_MAX = 8192;
 /** A payload shorter than this says too little for most signatures. */
 const SHORT_BYTES = 4;
@@ -64,12 +64,12 @@ export class SignatureJudge implements FlowJudge {
 
   // By 2 * flow + side.
   readonly #wireBytes = new Uint32Array(2 * FLOWS_MAX);
-  readonly #headBytes = new Uint8Array(2 * FLOWS_MAX);
-  readonly #head = new Uint8Array(2 * FLOWS_MAX * HEAD_BYTES);
   readonly #foundCount = new Uint8Array(2 * FLOWS_MAX);
   readonly #evidence = new FlowEvidence(new Uint16Array(2 * FLOWS_MAX * MATCHES_MAX));
-  /** Where each match kept lies in its payload: start and end. */
-  readonly #spots = new Uint16Array(2 * FLOWS_MAX * MATCHES_MAX * 2);
+  // To explain: empty otherwise. Where each match kept lies in its payload: start and end.
+  readonly #spots: Uint16Array;
+  readonly #headBytes: Uint8Array;
+  readonly #head: Uint8Array;
 
   /** `explain`: records tell where signatures matched and which came near, which takes long. */
   constructor(
@@ -79,6 +79,10 @@ export class SignatureJudge implements FlowJudge {
     private readonly sink: FlowSink,
   ) {
     const { snapshot, signatures } = set.compiled;
+    const slots = explain ? 2 * FLOWS_MAX : 0;
+    this.#spots = new Uint16Array(slots * MATCHES_MAX * 2);
+    this.#headBytes = new Uint8Array(slots);
+    this.#head = new Uint8Array(slots * HEAD_BYTES);
     this.#matcher = new Matcher(snapshot, set.database, set.shim.symbols);
     this.#matches = new SignatureMatches(snapshot, signatures, MATCHES_MAX);
     this.#identification = new FlowIdentification(snapshot, signatures, set.portsMatter);
