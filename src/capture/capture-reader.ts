@@ -23,6 +23,8 @@ export interface CaptureReader {
   readonly timeHigh: number;
   readonly timeLow: number;
   readonly ticksPerSecond: number;
+  /** True: timeHigh is seconds and timeLow the rest; false: both are one number of 64 bits. */
+  readonly timeInSeconds: boolean;
   /** Packet records that were skipped because no packet is so large, or of an unknown interface. */
   readonly skipped: number;
   /** Why reading ended before the capture did; empty when it did not. */

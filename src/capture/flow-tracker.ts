@@ -3,10 +3,9 @@
  * (design/agent.md "Application signatures"). Hot path. TCP: in sequence order, so that repeated,
  * reordered, overlapping and split first segments change nothing; UDP, SCTP and others: the
  * first datagram that carries something. The initiator is who sent the SYN, else who did not send
- * the SYN-ACK, else who sent first.
+ * the SYN-ACK, else who seems to by the ports, else who sent first.
  */
-import type { CaptureWindow } from "./capture-window.ts";
-import { FirstSegments, GATHER_BYTES, GATHER_SEGMENTS } from "./first-segments.ts";
+
 import {
   type PacketHeaders,
   PROTOCOL_TCP,
@@ -15,6 +14,7 @@ import {
   TCP_RST,
   TCP_SYN,
 } from "./packet-headers.ts";
+import { PrefixBuffers } from "./prefix-buffers.ts";
 import {
   CLOSED,
   DECIDED,
@@ -27,6 +27,16 @@ import {
   MID_STREAM,
   TrackedFlows,
 } from "./tracked-flows.ts";
+
+/** As the agent waits for more of a payload (design/agent.md "Egress" 4). */
+const GATHER_SEGMENTS = 3;
+const GATHER_BYTES = 512;
+/** Directions that wait at the same time; further ones are judged by what they have. */
+const GATHER_SEATS = 8192;
+
+/** Ports of answering ends, and those that calling ends take (Linux; IANA's begin at 49152). */
+const SERVER_PORT_MAX = 1023;
+const CLIENT_PORT_MIN = 32_768;
 
 /** Answers of a judge. */
 export const JUDGED = 0;
@@ -57,18 +67,17 @@ export class FlowTracker {
   readonly flows = new TrackedFlows();
   /** Flows that ended for want of room. */
   evicted = 0;
-  readonly #segments = new FirstSegments();
-  readonly #bytes: Uint8Array;
+  /** Flows that ended so far. */
+  ended = 0;
+  readonly #segments = new PrefixBuffers(GATHER_SEATS, GATHER_BYTES);
+  /** Where the packet at hand lies. */
+  #bytes: Uint8Array = new Uint8Array(0);
 
-  constructor(
-    window: CaptureWindow,
-    private readonly judge: FlowJudge,
-  ) {
-    this.#bytes = window.bytes;
-  }
+  constructor(private readonly judge: FlowJudge) {}
 
-  /** Takes packet number `number`, `wireBytes` long on the wire; returns its flow. */
-  take(packet: PacketHeaders, number: number, wireBytes: number): number {
+  /** Takes packet `number` of the capture, `wireBytes` long on the wire; returns its flow. */
+  take(packet: PacketHeaders, bytes: Uint8Array, number: number, wireBytes: number): number {
+    this.#bytes = bytes;
     const flows = this.flows;
     let flow = flows.find(packet, number);
     if (flow < 0) {
@@ -101,8 +110,14 @@ export class FlowTracker {
   finish(): void {
     const all = this.flows.inOrder();
     for (let i = 0; i < all.length; i++) this.#end(all[i]);
+  }
+
+  /** For the next capture. */
+  clear(): void {
     this.flows.clear();
     this.#segments.clear();
+    this.evicted = 0;
+    this.ended = 0;
   }
 
   #beginTcp(flow: number, side: number, packet: PacketHeaders): void {
@@ -113,7 +128,10 @@ export class FlowTracker {
     let flags = 0;
     // A SYN-ACK is sent by who was called.
     if (opening === (TCP_SYN | TCP_ACK)) initiator = 1 - side;
-    else if (opening !== TCP_SYN) flags = MID_STREAM;
+    else if (opening !== TCP_SYN) {
+      flags = MID_STREAM;
+      if (isAnswer(packet)) initiator = 1 - side;
+    }
     words[at + F_FLAGS] = flags | (initiator === 1 ? INITIATOR_IS_1 : 0);
     this.judge.begin(flow);
   }
@@ -208,7 +226,7 @@ export class FlowTracker {
     const after = this.#segments.contiguous(seat);
     // Judged alone already, and nothing came behind it.
     if (after === before || (before === 0 && after === payloadEnd - payloadStart + offset)) return;
-    const isFull = after === GATHER_BYTES || this.#segments.segments[seat] >= GATHER_SEGMENTS;
+    const isFull = after === GATHER_BYTES || this.#segments.parts[seat] >= GATHER_SEGMENTS;
     if (this.#judgeSeat(flow, side, seat, after, isFull ? 1 : 0) === JUDGED) {
       this.#decided(flow, side, seat);
     }
@@ -246,7 +264,17 @@ export class FlowTracker {
       if (length > 0) this.#judgeSeat(flow, side, seat, length, 1);
     }
     this.#releaseSeats(flow);
+    this.ended++;
     this.judge.end(flow);
     this.flows.remove(flow);
   }
+}
+
+/** Whether the ports say that a packet of a connection under way comes from who was called. */
+function isAnswer(packet: PacketHeaders): boolean {
+  const { sourcePort, destinationPort } = packet;
+  return (
+    (sourcePort <= SERVER_PORT_MAX && destinationPort > SERVER_PORT_MAX) ||
+    (sourcePort < CLIENT_PORT_MIN && destinationPort >= CLIENT_PORT_MIN)
+  );
 }

@@ -19,6 +19,7 @@ export class PcapReader implements CaptureReader {
   timeHigh = 0;
   timeLow = 0;
   readonly ticksPerSecond: number;
+  readonly timeInSeconds = true;
   readonly skipped = 0;
   fault = "";
   readonly #window: CaptureWindow;

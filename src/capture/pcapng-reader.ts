@@ -41,6 +41,7 @@ export class PcapngReader implements CaptureReader {
   timeHigh = 0;
   timeLow = 0;
   ticksPerSecond = MICROS;
+  readonly timeInSeconds = false;
   skipped = 0;
   fault = "";
   readonly #window: CaptureWindow;

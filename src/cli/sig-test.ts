@@ -1,21 +1,18 @@
 /**
  * `abs sig test FILE…`: identifies every flow of captures (docs/sig-test.md). The result goes to
- * standard output, progress and warnings to standard error. Exit 0: all was read and every labelled flow
- * is right; 1: a labelled flow is not, or a capture could not be read; 2: wrong usage.
+ * standard output, progress and warnings to standard error. Exit 0: all was read and every
+ * labelled flow is right; 1: one is not, or a capture could not be read; 2: wrong usage.
  */
+import { statSync, writeSync } from "node:fs";
 import { defineCommand } from "citty";
+import { PcapngWriter } from "../capture/pcapng-writer.ts";
 import { AbsError } from "../errors.ts";
-import { type CaptureCounts, CaptureRun } from "../sig/capture-run.ts";
-import { flowJson } from "../sig/flow-json.ts";
-import type { FlowRecord } from "../sig/flow-record.ts";
-import { type LabelledFlow, Labels } from "../sig/labels.ts";
-import { type Score, scoreOf } from "../sig/score.ts";
+import { CaptureRun } from "../sig/capture-run.ts";
+import { Labels } from "../sig/labels.ts";
 import { openSignatureSet } from "../sig/signature-set.ts";
-import { flowLine, scoreText, summaryText } from "../sig/test-text.ts";
+import { OUTPUTS, type Output, TestReport } from "../sig/test-report.ts";
 import { notes } from "./notes.ts";
-
-const OUTPUTS = ["table", "json", "jsonl"] as const;
-type Output = (typeof OUTPUTS)[number];
+import { ProgressBar } from "./progress-bar.ts";
 
 export const sigTestCommand = defineCommand({
   meta: { name: "test", description: "identify every flow of captures, and score labels" },
@@ -23,114 +20,62 @@ export const sigTestCommand = defineCommand({
     file: { type: "positional", description: "captures (pcap, pcapng); - is standard input" },
     labels: { type: "string", description: "CSV: file,proto,src_ip,src_port,dst_ip,dst_port,app" },
     "ignore-ports": { type: "boolean", default: false, description: "no port may decide" },
+    inner: { type: "boolean", default: false, description: "look inside tunnels" },
     signatures: { type: "string", description: "more signatures: files, separated by commas" },
     only: { type: "boolean", default: false, description: "without the built-in library" },
     output: { type: "string", default: "table", description: "table, json or jsonl" },
+    write: { type: "string", description: "pcapng to write: packets with verdicts as comments" },
   },
   run({ args }) {
     const output = outputOf(args.output);
+    const labels = args.labels === undefined ? undefined : new Labels(args.labels);
     const set = openSignatureSet({
-      files: listOf(args.signatures),
+      files: (args.signatures ?? "").split(",").filter((part) => part !== ""),
       only: args.only,
       ignorePorts: args["ignore-ports"],
     });
-    const labels = args.labels === undefined ? undefined : new Labels(args.labels);
-    const report = new TestReport(output, labels);
-    const run = new CaptureRun(set, (record) => report.flow(record));
-    for (const file of args._) report.capture(file, () => run.read(file));
+    const report = new TestReport(output, labels, printAll);
+    const bar = new ProgressBar(args._.reduce((sum, file) => sum + sizeOf(file), 0));
+    const writer = args.write === undefined ? undefined : new PcapngWriter(args.write);
+    const run = new CaptureRun(set, report, {
+      explain: output !== "json",
+      inner: args.inner,
+      progress: (bytes) => bar.show(bytes),
+      ...(writer === undefined ? {} : { writer }),
+    });
+    for (const file of args._) {
+      const told = report.capture(file, () => run.read(file));
+      bar.next(sizeOf(file));
+      if (typeof told === "string") notes.warn(told);
+      else if (told !== undefined)
+        notes.error(`${told.message} [${told.code}]\n  → ${told.remedy}`);
+    }
+    writer?.close();
     report.finish();
     if (report.failed) process.exitCode = 1;
   },
 });
 
-class TestReport {
-  failed = false;
-  readonly #captures: CaptureCounts[] = [];
-  readonly #errors: { file: string; error: string }[] = [];
-  readonly #apps = new Map<string, number>();
-  readonly #unknown = new Map<string, number>();
-  readonly #files: string[] = [];
-  #text = "";
-
-  constructor(
-    private readonly output: Output,
-    private readonly labels: Labels | undefined,
-  ) {}
-
-  flow(record: FlowRecord): void {
-    const label = this.labels?.take(record);
-    const app = record.identity?.signature.app;
-    const counts = app === undefined ? this.#unknown : this.#apps;
-    const key = app ?? record.unknown ?? "no-match";
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-    if (this.output !== "json") this.#write(this.#line(record, label));
-  }
-
-  #line(record: FlowRecord, label: LabelledFlow | undefined): string {
-    if (this.output === "table") return flowLine(record, label);
-    return JSON.stringify({ type: "flow", ...flowJson(record, label) });
-  }
-
-  /** One capture; what cannot be read is told, and the next one follows. */
-  capture(file: string, read: () => CaptureCounts): void {
-    this.#files.push(file);
+/** Standard output may be a pipe that takes some at a time: the rest waits, nothing is kept. */
+function printAll(text: string): void {
+  const bytes = Buffer.from(text);
+  let done = 0;
+  while (done < bytes.length) {
     try {
-      const counts = read();
-      this.#captures.push(counts);
-      if (counts.fault !== "") notes.warn(`${file}: ${counts.fault}.`);
+      done += writeSync(1, bytes, done);
     } catch (error) {
-      if (!(error instanceof AbsError)) throw error;
-      this.failed = true;
-      this.#errors.push({ file, error: error.message });
-      notes.error(`${error.message} [${error.code}]\n  → ${error.remedy}`);
+      const { code } = error as { code?: string };
+      // Nobody reads any more (`| head`): that is no error of ours.
+      if (code === "EPIPE") process.exit(0);
+      if (code !== "EAGAIN") throw error;
+      Bun.sleepSync(1);
     }
   }
-
-  finish(): void {
-    const score = this.labels === undefined ? undefined : scoreOf(this.labels.of(this.#files));
-    if (score !== undefined && score.correct < score.labelled) this.failed = true;
-    const summary = this.#summary(score);
-    if (this.output === "json") this.#write(JSON.stringify(summary, null, 2));
-    else if (this.output === "jsonl") this.#write(JSON.stringify({ type: "summary", ...summary }));
-    else this.#write(summaryText(summary) + (score === undefined ? "" : scoreText(score)));
-    process.stdout.write(this.#text);
-  }
-
-  #summary(score: Score | undefined) {
-    const sum = (key: "packets" | "flows" | "notIp" | "malformed" | "evicted") =>
-      this.#captures.reduce((total, counts) => total + counts[key], 0);
-    return {
-      captures: this.#captures.length,
-      packets: sum("packets"),
-      flows: sum("flows"),
-      not_ip: sum("notIp"),
-      malformed: sum("malformed"),
-      evicted: sum("evicted"),
-      apps: sorted(this.#apps),
-      unknown: sorted(this.#unknown),
-      warnings: this.#captures
-        .filter(({ fault }) => fault !== "")
-        .map(({ file, fault }) => ({ file, warning: fault })),
-      errors: this.#errors,
-      ...(score === undefined ? {} : { score }),
-    };
-  }
-
-  /** Lines are written many at a time. */
-  #write(line: string): void {
-    this.#text += `${line}\n`;
-    if (this.#text.length < 1 << 16) return;
-    process.stdout.write(this.#text);
-    this.#text = "";
-  }
 }
 
-function sorted(counts: ReadonlyMap<string, number>): Record<string, number> {
-  return Object.fromEntries([...counts].sort((left, right) => right[1] - left[1]));
-}
-
-function listOf(text: string | undefined): string[] {
-  return text === undefined ? [] : text.split(",").filter((part) => part !== "");
+/** 0: not a file, or not known. */
+function sizeOf(file: string): number {
+  return file === "-" ? 0 : (statSync(file, { throwIfNoEntry: false })?.size ?? 0);
 }
 
 function outputOf(text: string): Output {

@@ -9,18 +9,34 @@ import type { AppSignature } from "./signature.ts";
 import { holds } from "./signature-matches.ts";
 import { REQUEST, RESPONSE, type SignatureSnapshot } from "./snapshot.ts";
 
-/** What is known of a flow when it is identified. */
-export interface FlowEvidence {
-  /** Signatures matched by the first payload of each direction, in winning order. */
-  readonly request: readonly number[];
-  readonly response: readonly number[];
-  readonly hasRequest: boolean;
-  readonly hasResponse: boolean;
-  readonly sourcePort: number;
-  readonly destinationPort: number;
+/**
+ * What is known of a flow when it is identified; one object serves all flows. The signatures that
+ * each direction's first payload matched, in winning order, are `found[at .. at + count)`.
+ */
+export class FlowEvidence {
+  requestAt = 0;
+  requestCount = 0;
+  responseAt = 0;
+  responseCount = 0;
+  hasRequest = false;
+  hasResponse = false;
+  sourcePort = 0;
+  destinationPort = 0;
+
+  constructor(readonly found: Uint16Array) {}
+
+  get request(): number[] {
+    return [...this.found.subarray(this.requestAt, this.requestAt + this.requestCount)];
+  }
+
+  get response(): number[] {
+    return [...this.found.subarray(this.responseAt, this.responseAt + this.responseCount)];
+  }
 }
 
 export interface FlowIdentity {
+  /** Of the signature, in winning order. */
+  readonly index: number;
   readonly signature: AppSignature;
   /** By which directions it was met. */
   readonly request: boolean;
@@ -32,6 +48,8 @@ export interface FlowIdentity {
 }
 
 export class FlowIdentification {
+  /** Identities of flows that matched one signature only, by 4 * signature + directions. */
+  readonly #alone = new Map<number, FlowIdentity>();
   /** By signature: how many signatures of better rank there are. Equal numbers are equal ranks. */
   readonly #rank: Int32Array;
 
@@ -49,28 +67,63 @@ export class FlowIdentification {
 
   /** Undefined: no signature is met. */
   identify(evidence: FlowEvidence): FlowIdentity | undefined {
-    const met = [...new Set([...evidence.request, ...evidence.response])].sort((a, b) => a - b);
-    const valid = met.filter((index) => this.#isMet(index, evidence));
+    const { found, requestCount, responseCount } = evidence;
+    if (requestCount + responseCount === 0) return undefined;
+    // Most flows match one signature: those share what is said of it.
+    if (requestCount > 1 || responseCount > 1) return this.#choose(evidence);
+    const inRequest = found[evidence.requestAt];
+    const inResponse = found[evidence.responseAt];
+    if (responseCount === 0) return this.#only(inRequest, 1, evidence);
+    if (requestCount === 0) return this.#only(inResponse, 2, evidence);
+    return inRequest === inResponse ? this.#only(inRequest, 3, evidence) : this.#choose(evidence);
+  }
+
+  /** The only signature there is; `directions`: 1 request, 2 response, 3 both. */
+  #only(index: number, directions: number, evidence: FlowEvidence): FlowIdentity | undefined {
+    if (directions !== 3 && !this.#isEnough(index, evidence)) return undefined;
+    const key = 4 * index + directions;
+    const known = this.#alone.get(key);
+    if (known !== undefined) return known;
+    const identity: FlowIdentity = {
+      index,
+      signature: this.signatures[index],
+      request: (directions & 1) !== 0,
+      response: (directions & 2) !== 0,
+      byPort: false,
+      others: [],
+    };
+    this.#alone.set(key, identity);
+    return identity;
+  }
+
+  #choose(evidence: FlowEvidence): FlowIdentity | undefined {
+    const { request, response } = evidence;
+    const met = [...new Set([...request, ...response])].sort((left, right) => left - right);
+    const isMet = (index: number) =>
+      (request.includes(index) && response.includes(index)) || this.#isEnough(index, evidence);
+    const valid = met.filter(isMet);
     if (valid.length === 0) return undefined;
     const best = this.#byUsualPorts(valid, evidence);
-    const others = met.filter((index) => index !== best);
     return {
+      index: best,
       signature: this.signatures[best],
-      request: evidence.request.includes(best),
-      response: evidence.response.includes(best),
+      request: request.includes(best),
+      response: response.includes(best),
       byPort: best !== valid[0],
-      others: others.map((index) => ({
-        signature: this.signatures[index],
-        why: valid.includes(index) ? this.#whyLost(index, best) : "its other direction differs",
-      })),
+      others: met
+        .filter((index) => index !== best)
+        .map((index) => ({
+          signature: this.signatures[index],
+          why: valid.includes(index) ? this.#whyLost(index, best) : "its other direction differs",
+        })),
     };
   }
 
-  #isMet(index: number, evidence: FlowEvidence): boolean {
+  /** Whether one direction is enough: the signature asks nothing of the other, or it is silent. */
+  #isEnough(index: number, { hasRequest, hasResponse }: FlowEvidence): boolean {
     const judges = this.snapshot.judges;
-    const both = judges[2 * index + REQUEST] === 1 && judges[2 * index + RESPONSE] === 1;
-    if (!both || !evidence.hasRequest || !evidence.hasResponse) return true;
-    return evidence.request.includes(index) && evidence.response.includes(index);
+    const asksBoth = judges[2 * index + REQUEST] === 1 && judges[2 * index + RESPONSE] === 1;
+    return !asksBoth || !hasRequest || !hasResponse;
   }
 
   #byUsualPorts(valid: readonly number[], evidence: FlowEvidence): number {

@@ -3,6 +3,7 @@
  * lost against whom, breaks ties by usual ports and joins both directions. The winner alone is
  * Matcher's (matcher.ts), which the agent asks too; this reads the same reports of the same scan.
  */
+import { contentWidth } from "./content-expression.ts";
 import type { FlowNumbers } from "./matcher.ts";
 import type { AppSignature, NumberRange } from "./signature.ts";
 import {
@@ -18,6 +19,11 @@ export class SignatureMatches {
   /** Signatures found by collect(), ascending: in winning order. */
   readonly found: Uint16Array;
   count = 0;
+  /** Of the signature located last: bytes of the payload; both 0 when it asks for no content. */
+  spotStart = 0;
+  spotEnd = 0;
+  /** Filled when first asked for. */
+  readonly #byUse = new Map<number, number[]>();
   readonly #endOf: Uint32Array;
   readonly #seenIn: Uint32Array;
   readonly #counted: Uint32Array;
@@ -35,11 +41,6 @@ export class SignatureMatches {
     this.#seenIn = new Uint32Array(snapshot.settings[SETTING_EXPRESSIONS] + 1);
     this.#counted = new Uint32Array(uses);
     this.#countedIn = new Uint32Array(uses);
-  }
-
-  /** Where an expression first ended in the payload collected last; 0: nowhere. */
-  endOf(expression: number): number {
-    return this.#seenIn[expression] === this.#turn ? this.#endOf[expression] : 0;
   }
 
   /** Reads reports [0, end) of one payload of `bytes`; fills `found` and `count`. */
@@ -66,6 +67,40 @@ export class SignatureMatches {
       if (!this.#fits(signature, direction, numbers, bytes)) continue;
       this.found[this.count++] = signature;
     }
+  }
+
+  /**
+   * Where a signature that was found matched: `spotStart` and `spotEnd`. Hyperscan tells ends only;
+   * where one began is known for a single content, else from the first byte that was searched.
+   */
+  locate(index: number, direction: number): void {
+    const wanted = direction === REQUEST ? "request" : "response";
+    const contents = this.signatures[index].contents.filter(
+      (content) => !content.not && content.direction === wanted,
+    );
+    const [only] = contents;
+    let end = 0;
+    for (const expression of this.#expressionsOf(2 * index + direction)) {
+      end = Math.max(end, this.#endOf[expression]);
+    }
+    this.spotEnd = Math.min(end, 0xffff);
+    this.spotStart = Math.min(...contents.map(({ offset }) => offset), this.spotEnd);
+    if (contents.length !== 1) return;
+    const { min, max } = contentWidth(only);
+    if (min === max) this.spotStart = Math.max(0, this.spotEnd - min);
+  }
+
+  /** Expressions that a signature requires of a direction. */
+  #expressionsOf(use: number): readonly number[] {
+    if (this.#byUse.size === 0) {
+      const { useStart, uses } = this.snapshot;
+      for (let expression = 0; expression + 1 < useStart.length; expression++) {
+        for (let i = useStart[expression]; i < useStart[expression + 1]; i++) {
+          this.#byUse.set(uses[i], [...(this.#byUse.get(uses[i]) ?? []), expression]);
+        }
+      }
+    }
+    return this.#byUse.get(use) ?? [];
   }
 
   #take(expression: number, end: number, direction: number, complete: number[]): void {

@@ -5,83 +5,105 @@
 import { readerOf } from "../capture/capture-reader.ts";
 import { type CaptureSource, CaptureWindow, openCapture } from "../capture/capture-window.ts";
 import { FlowTracker } from "../capture/flow-tracker.ts";
-import { findIp } from "../capture/link-layer.ts";
-import { HEADERS, PacketHeaders, parseHeaders } from "../capture/packet-headers.ts";
+import { PacketPath } from "../capture/packet-path.ts";
+import type { PcapngWriter } from "../capture/pcapng-writer.ts";
 import { PACKET, WANT } from "../capture/record-codes.ts";
-import type { FlowRecord } from "./flow-record.ts";
-import { SignatureJudge } from "./signature-judge.ts";
+import { type FlowSink, SignatureJudge } from "./signature-judge.ts";
 import type { SignatureSet } from "./signature-set.ts";
+import { VerdictComments } from "./verdict-comments.ts";
 
 /** What was read of one capture. */
 export interface CaptureCounts {
   readonly file: string;
-  packets: number;
-  /** Packets that hold no IP packet that can be read. */
-  notIp: number;
-  malformed: number;
-  flows: number;
-  evicted: number;
+  readonly packets: number;
+  /** Packets without an IP packet, or of a link type that is not known. */
+  readonly notIp: number;
+  /** Packets whose headers are wrong or were cut off. */
+  readonly malformed: number;
+  readonly fragments: number;
+  /** Fragmented packets that never became whole. */
+  readonly lostFragments: number;
+  /** Records of packets larger than any packet, or of an interface that was not described. */
+  readonly skipped: number;
+  readonly flows: number;
+  /** Flows that ended early because the table was full. */
+  readonly evicted: number;
   /** Why it was not read to its end; empty when it was. */
-  fault: string;
+  readonly fault: string;
+}
+
+export interface RunOptions {
+  /** Records tell where signatures matched and which came near, which takes long. */
+  readonly explain: boolean;
+  /** Look inside tunnels. */
+  readonly inner: boolean;
+  /** Hears how many bytes of the capture at hand were read, once a window. */
+  readonly progress?: (bytes: number) => void;
+  /** Gets every packet with what is known of its flow by then. */
+  readonly writer?: PcapngWriter;
 }
 
 export class CaptureRun {
   readonly #window = new CaptureWindow();
   readonly #judge: SignatureJudge;
   readonly #tracker: FlowTracker;
-  readonly #headers = new PacketHeaders();
-  #flows = 0;
+  readonly #path: PacketPath;
+  readonly #comments: VerdictComments;
 
-  constructor(set: SignatureSet, onFlow: (record: FlowRecord) => void) {
-    this.#judge = new SignatureJudge(set, this.#window, (record) => {
-      this.#flows++;
-      onFlow(record);
-    });
-    this.#tracker = new FlowTracker(this.#window, this.#judge);
+  constructor(
+    set: SignatureSet,
+    sink: FlowSink,
+    private readonly options: RunOptions,
+  ) {
+    this.#judge = new SignatureJudge(set, this.#window, options.explain, sink);
+    this.#tracker = new FlowTracker(this.#judge);
     this.#judge.watch(this.#tracker.flows);
+    this.#comments = new VerdictComments(this.#judge);
+    this.#path = new PacketPath(this.#window, this.#tracker, options.inner ? 1 : 0);
   }
 
-  /** `progress` hears how many bytes were read, once a window. Throws AbsError. */
-  read(file: string, progress: (bytes: number) => void = () => {}): CaptureCounts {
+  /** Throws AbsError when `file` is no capture; what is wrong within one is a `fault`. */
+  read(file: string): CaptureCounts {
     const source = openCapture(file);
     try {
-      return this.readSource(source, progress);
+      return this.readSource(source);
     } finally {
       source.close();
     }
   }
 
-  readSource(source: CaptureSource, progress: (bytes: number) => void): CaptureCounts {
+  readSource(source: CaptureSource): CaptureCounts {
     const window = this.#window;
     window.open(source);
     const reader = readerOf(window, source.name);
+    const path = this.#path;
     const tracker = this.#tracker;
-    const headers = this.#headers;
+    const { writer } = this.options;
+    const comments = this.#comments;
+    path.clear();
+    tracker.clear();
     this.#judge.file = source.name;
-    this.#flows = 0;
-    tracker.evicted = 0;
-    const { name: file } = source;
-    const counts = { file, packets: 0, notIp: 0, malformed: 0, flows: 0, evicted: 0, fault: "" };
     for (let code = reader.next(); code >= WANT; code = reader.next()) {
-      if (code !== PACKET) {
-        window.fill();
-        progress(window.base + window.end);
+      if (code === PACKET) {
+        path.take(reader);
+        writer?.write(reader, window.bytes, comments.of(path.flow));
         continue;
       }
-      counts.packets++;
-      const at = findIp(window.memory, reader.linkType, reader.packetStart, reader.packetEnd);
-      if (at < 0) {
-        counts.notIp++;
-        continue;
-      }
-      const parsed = parseHeaders(window.memory, at, reader.packetEnd, headers);
-      if (parsed === HEADERS) tracker.take(headers, counts.packets, reader.wireBytes);
-      else counts.malformed++;
+      window.fill();
+      this.options.progress?.(window.base + window.end);
     }
-    tracker.finish();
-    counts.flows = this.#flows;
-    counts.evicted = tracker.evicted;
-    counts.fault = reader.fault;
-    return counts;
+    path.finish();
+    return {
+      file: source.name,
+      packets: path.packets,
+      notIp: path.notIp,
+      malformed: path.malformed,
+      fragments: path.fragments,
+      lostFragments: path.lostFragments,
+      skipped: reader.skipped,
+      flows: tracker.ended,
+      evicted: tracker.evicted,
+      fault: reader.fault,
+    };
   }
 }

@@ -1,5 +1,7 @@
 /** A flow as one JSON object: what `abs sig test --output jsonl` writes. docs/sig-test.md. */
 import { toHex } from "../bytes.ts";
+import { pinnedNumbers } from "../dpi/compile.ts";
+import type { AppSignature } from "../dpi/signature.ts";
 import { formatAddress } from "../wire/ip-text.ts";
 import type { FirstPayload, FlowRecord } from "./flow-record.ts";
 import type { LabelledFlow } from "./labels.ts";
@@ -25,6 +27,8 @@ export function flowJson(record: FlowRecord, label: LabelledFlow | undefined) {
       : {
           signature: identity.signature.id,
           direction: directionOf(identity.request, identity.response),
+          basis: basisOf(identity.signature),
+          by_port: identity.byPort,
           others: identity.others.map(({ signature, why }) => ({
             app: signature.app,
             signature: signature.id,
@@ -44,9 +48,23 @@ function directionOf(request: boolean, response: boolean): string {
   return request ? "request" : "response";
 }
 
+/** What the signature goes by; `pinnedNumbers` counts the numeric fields that are not "any". */
+function basisOf(signature: AppSignature): string {
+  if (signature.contents.length === 0) return "numbers";
+  return pinnedNumbers(signature) > 0 ? "both" : "payload";
+}
+
 function payloadJson(payload: FirstPayload | undefined) {
   if (payload === undefined) return null;
-  return { length: payload.bytes, hex: toHex(payload.head), text: printable(payload.head) };
+  const { head, spot } = payload;
+  return {
+    length: payload.bytes,
+    hex: toHex(head),
+    text: printable(head),
+    ...(spot === undefined
+      ? {}
+      : { matched: { ...spot, hex: toHex(head.subarray(spot.start, spot.end)) } }),
+  };
 }
 
 function printable(bytes: Uint8Array): string {

@@ -6,12 +6,20 @@ import type { IpAddress } from "../wire/ip-text.ts";
 /** Why no application was found. */
 export type UnknownReason = "no-payload" | "mid-stream" | "fragment" | "too-short" | "no-match";
 
+/** Where a signature matched, in bytes of the payload; the end is exclusive. */
+export interface Spot {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** The first payload of one direction. */
 export interface FirstPayload {
   /** Of the packet on the wire, or of the segments put together. */
   readonly bytes: number;
   /** The first of them, as far as captured. */
   readonly head: Uint8Array;
+  /** Of the signature that won, if it matched here. */
+  readonly spot: Spot | undefined;
 }
 
 export interface FlowRecord {

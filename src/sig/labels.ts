@@ -74,6 +74,11 @@ export class Labels {
     this.#rows.set(key, { file, app: cell("app"), words, found: undefined, seen: "no" });
   }
 
+  /** Whether there are labels for a capture. */
+  has(file: string): boolean {
+    return this.#files.has(basename(file));
+  }
+
   /** The label of a flow, if it has one; remembers what the flow was found to be. */
   take(record: FlowRecord): LabelledFlow | undefined {
     const file = basename(record.file);

@@ -1,18 +1,15 @@
 /**
- * Judges the first payloads of a capture's flows with the matcher that the agent uses, and makes a
- * record of each flow that ends. What is kept of a payload is the list of signatures it matched and
- * its first bytes: memory is bounded by the flow table.
+ * Judges the first payloads of a capture's flows with the matcher that the agent uses, and tells of
+ * each flow that ends. What is kept of a payload is the list of signatures it matched and, when
+ * flows are to be explained, its first bytes: memory is bounded by the flow table.
  */
-
 import type { CaptureWindow } from "../capture/capture-window.ts";
 import { type FlowJudge, JUDGED, MORE } from "../capture/flow-tracker.ts";
 import {
-  F_ADDRESS,
+  DECIDED,
   F_FLAGS,
-  F_KIND,
   F_ORDER,
   F_PACKETS,
-  F_PORTS,
   FLOW_WORDS,
   FLOWS_MAX,
   FRAGMENTED,
@@ -21,73 +18,34 @@ import {
   type TrackedFlows,
 } from "../capture/tracked-flows.ts";
 import { addressOf, fixedU32 } from "../dataplane/shim.ts";
-import { FlowIdentification, type FlowIdentity } from "../dpi/flow-identification.ts";
-import { type FlowNumbers, Matcher, NEED_MORE, NO_MATCH } from "../dpi/matcher.ts";
+import { FlowEvidence, FlowIdentification, type FlowIdentity } from "../dpi/flow-identification.ts";
+import { Matcher, NEED_MORE, NO_MATCH } from "../dpi/matcher.ts";
 import { nearestMiss } from "../dpi/nearest-miss.ts";
 import { SignatureMatches } from "../dpi/signature-matches.ts";
 import { REQUEST, RESPONSE, SETTING_EXPRESSIONS, SETTING_SCAN_BYTES } from "../dpi/snapshot.ts";
-import type { AddressWords, IpAddress } from "../wire/ip-text.ts";
-import type { FirstPayload, FlowRecord, UnknownReason } from "./flow-record.ts";
+import type { FirstPayload, FlowRecord, Spot, UnknownReason } from "./flow-record.ts";
+import { InitiatorNumbers } from "./initiator-numbers.ts";
 import type { SignatureSet } from "./signature-set.ts";
 
 /** Matches of one payload that are kept. */
 const MATCHES_MAX = 8;
+/** First bytes of a payload that are kept to explain. */
 const HEAD_BYTES = 32;
 const REPORTS_MAX = 8192;
 /** A payload shorter than this says too little for most signatures. */
 const SHORT_BYTES = 4;
 
-/** Flow numbers as the initiator sends, written anew for each payload. */
-class InitiatorNumbers implements FlowNumbers {
-  ipVersion = 0;
-  transportProtocol = 0;
-  source0 = 0;
-  source1 = 0;
-  source2 = 0;
-  source3 = 0;
-  sourcePort = 0;
-  destination0 = 0;
-  destination1 = 0;
-  destination2 = 0;
-  destination3 = 0;
-  destinationPort = 0;
-
-  read(flows: TrackedFlows, flow: number): void {
-    const words = flows.words;
-    const at = flow * FLOW_WORDS;
-    const initiator = words[at + F_FLAGS] & INITIATOR_IS_1;
-    const ports = words[at + F_PORTS];
-    this.ipVersion = words[at + F_KIND] >>> 8;
-    this.transportProtocol = words[at + F_KIND] & 0xff;
-    this.source3 = words[at + F_ADDRESS + initiator] >>> 0;
-    this.destination3 = words[at + F_ADDRESS + 1 - initiator] >>> 0;
-    this.sourcePort = initiator === 0 ? ports >>> 16 : ports & 0xffff;
-    this.destinationPort = initiator === 0 ? ports & 0xffff : ports >>> 16;
-    const isWide = this.ipVersion === 6;
-    const source = flow * 6 + 3 * initiator;
-    const destination = flow * 6 + 3 - 3 * initiator;
-    this.source0 = isWide ? flows.wide[source] >>> 0 : 0;
-    this.source1 = isWide ? flows.wide[source + 1] >>> 0 : 0;
-    this.source2 = isWide ? flows.wide[source + 2] >>> 0 : 0;
-    this.destination0 = isWide ? flows.wide[destination] >>> 0 : 0;
-    this.destination1 = isWide ? flows.wide[destination + 1] >>> 0 : 0;
-    this.destination2 = isWide ? flows.wide[destination + 2] >>> 0 : 0;
-  }
-
-  get source(): IpAddress {
-    const words: AddressWords = [this.source0, this.source1, this.source2, this.source3];
-    return { version: this.ipVersion === 6 ? 6 : 4, words };
-  }
-
-  get destination(): IpAddress {
-    const { destination0, destination1, destination2, destination3 } = this;
-    const words: AddressWords = [destination0, destination1, destination2, destination3];
-    return { version: this.ipVersion === 6 ? 6 : 4, words };
-  }
+/** Who hears of flows that end. */
+export interface FlowSink {
+  /** `reason` says why `app` is not known. */
+  count(app: string | undefined, reason: UnknownReason | undefined): void;
+  /** Whether flows of the capture at hand are to be told one by one. */
+  readonly wantsRecords: boolean;
+  record(record: FlowRecord): void;
 }
 
 export class SignatureJudge implements FlowJudge {
-  /** Payloads whose matches did not fit, or that could not be scanned. */
+  /** Payloads with more matches than are looked at, or that could not be scanned. */
   failures = 0;
   /** Name of the capture at hand, for records. */
   file = "";
@@ -106,23 +64,32 @@ export class SignatureJudge implements FlowJudge {
 
   // By 2 * flow + side.
   readonly #wireBytes = new Uint32Array(2 * FLOWS_MAX);
-  readonly #headBytes = new Uint8Array(2 * FLOWS_MAX);
-  readonly #head = new Uint8Array(2 * FLOWS_MAX * HEAD_BYTES);
   readonly #foundCount = new Uint8Array(2 * FLOWS_MAX);
-  readonly #found = new Uint16Array(2 * FLOWS_MAX * MATCHES_MAX);
+  readonly #evidence = new FlowEvidence(new Uint16Array(2 * FLOWS_MAX * MATCHES_MAX));
+  // To explain: empty otherwise. Where each match kept lies in its payload: start and end.
+  readonly #spots: Uint16Array;
+  readonly #headBytes: Uint8Array;
+  readonly #head: Uint8Array;
 
+  /** `explain`: records tell where signatures matched and which came near, which takes long. */
   constructor(
     private readonly set: SignatureSet,
     private readonly window: CaptureWindow,
-    private readonly onFlow: (record: FlowRecord) => void,
+    private readonly explain: boolean,
+    private readonly sink: FlowSink,
   ) {
     const { snapshot, signatures } = set.compiled;
+    const slots = explain ? 2 * FLOWS_MAX : 0;
+    this.#spots = new Uint16Array(slots * MATCHES_MAX * 2);
+    this.#headBytes = new Uint8Array(slots);
+    this.#head = new Uint8Array(slots * HEAD_BYTES);
     this.#matcher = new Matcher(snapshot, set.database, set.shim.symbols);
     this.#matches = new SignatureMatches(snapshot, signatures, MATCHES_MAX);
     this.#identification = new FlowIdentification(snapshot, signatures, set.portsMatter);
     this.#windowAddress = addressOf(window.bytes);
   }
 
+  /** `flows`: the table of the tracker that asks. */
   watch(flows: TrackedFlows): void {
     this.#flows = flows;
   }
@@ -145,34 +112,54 @@ export class SignatureJudge implements FlowJudge {
   ): number {
     const flows = this.#flows;
     if (flows === undefined) return JUDGED;
-    const numbers = this.#numbers;
-    numbers.read(flows, flow);
-    const initiator = flows.words[flow * FLOW_WORDS + F_FLAGS] & INITIATOR_IS_1;
-    const direction = side === initiator ? REQUEST : RESPONSE;
     const base = bytes === this.window.bytes ? this.#windowAddress : addressOf(bytes);
     const found = this.#scan(base, start, end);
     if (found >= 0) {
-      const address = base + start;
       const length = final === 1 ? wireBytes : end - start;
-      const winner = this.#matcher.resolve(
-        direction,
-        numbers,
-        address,
-        length,
-        final,
-        this.#reports,
-        0,
-        found,
-      );
+      let winner = this.#resolve(flow, side, base + start, length, final, found);
       if (winner === NEED_MORE) return MORE;
-      this.#keep(flow, side, direction, winner, wireBytes, found);
+      if (winner === NO_MATCH && this.#turnRound(flow)) {
+        winner = this.#resolve(flow, side, base + start, length, 1, found);
+        if (winner === NO_MATCH) this.#turnRound(flow);
+      }
+      this.#keep(flow, side, winner, wireBytes, found);
     }
     const slot = 2 * flow + side;
     this.#wireBytes[slot] = wireBytes;
+    if (!this.explain) return JUDGED;
     const head = end - start < HEAD_BYTES ? end - start : HEAD_BYTES;
     this.#headBytes[slot] = head;
     for (let i = 0; i < head; i++) this.#head[slot * HEAD_BYTES + i] = bytes[start + i];
     return JUDGED;
+  }
+
+  #resolve(
+    flow: number,
+    side: number,
+    address: number,
+    length: number,
+    final: number,
+    found: number,
+  ): number {
+    const numbers = this.#numbers;
+    if (this.#flows !== undefined) numbers.read(this.#flows, flow);
+    const direction = side === numbers.initiator ? REQUEST : RESPONSE;
+    const reports = this.#reports;
+    return this.#matcher.resolve(direction, numbers, address, length, final, reports, 0, found);
+  }
+
+  /**
+   * Takes the other end of a connection under way for its initiator, when nothing was said yet: who
+   * it was is not in the capture. False when it is.
+   */
+  #turnRound(flow: number): boolean {
+    const words = this.#flows?.words;
+    if (words === undefined) return false;
+    const at = flow * FLOW_WORDS + F_FLAGS;
+    const flags = words[at];
+    if ((flags & MID_STREAM) === 0 || (flags & (DECIDED | (DECIDED << 1))) !== 0) return false;
+    words[at] = flags ^ INITIATOR_IS_1;
+    return true;
   }
 
   /** Reports written; -1 when there were too many or the scan failed. */
@@ -196,69 +183,99 @@ export class SignatureJudge implements FlowJudge {
     return -1;
   }
 
-  #keep(
-    flow: number,
-    side: number,
-    direction: number,
-    winner: number,
-    wireBytes: number,
-    found: number,
-  ): void {
+  #keep(flow: number, side: number, winner: number, wireBytes: number, found: number): void {
     const slot = 2 * flow + side;
     this.#foundCount[slot] = 0;
     if (winner === NO_MATCH) return;
     const matches = this.#matches;
+    const direction = side === this.#numbers.initiator ? REQUEST : RESPONSE;
     matches.collect(direction, this.#numbers, wireBytes, this.#reports, found);
     this.#foundCount[slot] = matches.count;
+    const at = slot * MATCHES_MAX;
     for (let i = 0; i < matches.count; i++) {
-      this.#found[slot * MATCHES_MAX + i] = matches.found[i];
+      this.#evidence.found[at + i] = matches.found[i];
+      if (!this.explain) continue;
+      matches.locate(matches.found[i], direction);
+      this.#spots[2 * (at + i)] = matches.spotStart;
+      this.#spots[2 * (at + i) + 1] = matches.spotEnd;
     }
   }
 
   end(flow: number): void {
+    const identity = this.identify(flow);
+    const flags = this.#flows?.words[flow * FLOW_WORDS + F_FLAGS] ?? 0;
+    const reason = identity === undefined ? this.#reason(flow, flags) : undefined;
+    this.sink.count(identity?.signature.app, reason);
+    if (this.sink.wantsRecords) this.sink.record(this.#record(flow, identity, reason));
+  }
+
+  /** The flow's application as far as its payloads were judged; undefined: not known. */
+  identify(flow: number): FlowIdentity | undefined {
     const flows = this.#flows;
-    if (flows === undefined) return;
-    const at = flow * FLOW_WORDS;
-    const flags = flows.words[at + F_FLAGS];
-    const initiator = flags & INITIATOR_IS_1;
+    if (flows === undefined) return undefined;
     const numbers = this.#numbers;
     numbers.read(flows, flow);
-    const request = this.#payload(2 * flow + initiator);
-    const response = this.#payload(2 * flow + 1 - initiator);
-    const identity = this.#identification.identify({
-      request: this.#foundOf(2 * flow + initiator),
-      response: this.#foundOf(2 * flow + 1 - initiator),
-      hasRequest: request !== undefined,
-      hasResponse: response !== undefined,
-      sourcePort: numbers.sourcePort,
-      destinationPort: numbers.destinationPort,
-    });
-    const { source, destination, sourcePort, destinationPort } = numbers;
-    const protocol = numbers.transportProtocol;
-    this.onFlow({
+    const requestSlot = 2 * flow + numbers.initiator;
+    const responseSlot = 2 * flow + 1 - numbers.initiator;
+    const evidence = this.#evidence;
+    evidence.requestAt = requestSlot * MATCHES_MAX;
+    evidence.requestCount = this.#foundCount[requestSlot];
+    evidence.responseAt = responseSlot * MATCHES_MAX;
+    evidence.responseCount = this.#foundCount[responseSlot];
+    evidence.hasRequest = this.#wireBytes[requestSlot] !== 0;
+    evidence.hasResponse = this.#wireBytes[responseSlot] !== 0;
+    evidence.sourcePort = numbers.sourcePort;
+    evidence.destinationPort = numbers.destinationPort;
+    return this.#identification.identify(evidence);
+  }
+
+  /** Whether a payload of the flow was judged. */
+  hasPayload(flow: number): boolean {
+    return this.#wireBytes[2 * flow] + this.#wireBytes[2 * flow + 1] > 0;
+  }
+
+  #reason(flow: number, flags: number): UnknownReason {
+    const bytes = Math.max(this.#wireBytes[2 * flow], this.#wireBytes[2 * flow + 1]);
+    if ((flags & FRAGMENTED) !== 0) return "fragment";
+    if (bytes === 0) return "no-payload";
+    if ((flags & MID_STREAM) !== 0) return "mid-stream";
+    return bytes < SHORT_BYTES ? "too-short" : "no-match";
+  }
+
+  #record(
+    flow: number,
+    identity: FlowIdentity | undefined,
+    unknown: UnknownReason | undefined,
+  ): FlowRecord {
+    const { words } = this.#flows as TrackedFlows;
+    const at = flow * FLOW_WORDS;
+    const numbers = this.#numbers;
+    const { source, destination, sourcePort, destinationPort, initiator } = numbers;
+    const request = this.#payload(2 * flow + initiator, identity);
+    return {
       file: this.file,
-      firstPacket: flows.words[at + F_ORDER] >>> 0,
-      protocol,
+      firstPacket: words[at + F_ORDER] >>> 0,
+      protocol: numbers.transportProtocol,
       source,
       sourcePort,
       destination,
       destinationPort,
-      packets: flows.words[at + F_PACKETS] + flows.words[at + F_PACKETS + 1],
-      bytes: flows.bytesOf(flow),
-      midStream: (flags & MID_STREAM) !== 0,
+      packets: words[at + F_PACKETS] + words[at + F_PACKETS + 1],
+      bytes: this.#flows?.bytesOf(flow) ?? 0,
+      midStream: (words[at + F_FLAGS] & MID_STREAM) !== 0,
       request,
-      response,
+      response: this.#payload(2 * flow + 1 - initiator, identity),
       identity,
-      unknown: identity === undefined ? reasonOf(flags, request, response) : undefined,
-      nearest: this.#nearest(identity, request),
-    });
+      unknown,
+      nearest: identity === undefined ? this.#nearest(request) : undefined,
+    };
   }
 
-  #nearest(identity: FlowIdentity | undefined, request: FirstPayload | undefined) {
-    if (identity !== undefined || request === undefined) return undefined;
-    const { source, destination, sourcePort, destinationPort } = this.#numbers;
+  #nearest(request: FirstPayload | undefined) {
+    if (!this.explain || request === undefined) return undefined;
+    const { source, destination, sourcePort, destinationPort, transportProtocol } = this.#numbers;
     return nearestMiss(this.set.compiled.signatures, {
-      protocol: this.#numbers.transportProtocol,
+      protocol: transportProtocol,
       source,
       sourcePort,
       destination,
@@ -268,29 +285,26 @@ export class SignatureJudge implements FlowJudge {
     });
   }
 
-  #payload(slot: number): FirstPayload | undefined {
-    if (this.#wireBytes[slot] === 0) return undefined;
+  #payload(slot: number, identity: FlowIdentity | undefined): FirstPayload | undefined {
+    const bytes = this.#wireBytes[slot];
+    if (bytes === 0) return undefined;
     const at = slot * HEAD_BYTES;
-    return {
-      bytes: this.#wireBytes[slot],
-      head: this.#head.slice(at, at + this.#headBytes[slot]),
-    };
+    const head = this.explain ? this.#head.slice(at, at + this.#headBytes[slot]) : NOTHING;
+    return { bytes, head, spot: this.#spot(slot, identity) };
   }
 
-  #foundOf(slot: number): number[] {
-    const at = slot * MATCHES_MAX;
-    return [...this.#found.subarray(at, at + this.#foundCount[slot])];
+  /** Where the winner matched this payload. */
+  #spot(slot: number, identity: FlowIdentity | undefined): Spot | undefined {
+    if (!this.explain || identity === undefined) return undefined;
+    for (let i = 0; i < this.#foundCount[slot]; i++) {
+      const at = slot * MATCHES_MAX + i;
+      if (this.#evidence.found[at] !== identity.index) continue;
+      const start = this.#spots[2 * at];
+      const end = this.#spots[2 * at + 1];
+      return end === 0 ? undefined : { start, end };
+    }
+    return undefined;
   }
 }
 
-function reasonOf(
-  flags: number,
-  request: FirstPayload | undefined,
-  response: FirstPayload | undefined,
-): UnknownReason {
-  if ((flags & FRAGMENTED) !== 0) return "fragment";
-  if (request === undefined && response === undefined) return "no-payload";
-  if ((flags & MID_STREAM) !== 0) return "mid-stream";
-  const bytes = Math.max(request?.bytes ?? 0, response?.bytes ?? 0);
-  return bytes < SHORT_BYTES ? "too-short" : "no-match";
-}
+const NOTHING = new Uint8Array(0);

@@ -5,6 +5,7 @@ import type { FlowRecord } from "./flow-record.ts";
 import { type LabelledFlow, verdictOf } from "./labels.ts";
 import { protocolWord } from "./protocol-word.ts";
 import type { Score } from "./score.ts";
+import type { TestSummary } from "./test-report.ts";
 
 const MARKS = { correct: "✔", wrong: "✘", unknown: "?" } as const;
 
@@ -25,15 +26,7 @@ function end(address: IpAddress, port: number): string {
   return address.version === 6 ? `[${text}]:${port}` : `${text}:${port}`;
 }
 
-interface Summary {
-  readonly captures: number;
-  readonly packets: number;
-  readonly flows: number;
-  readonly apps: Record<string, number>;
-  readonly unknown: Record<string, number>;
-}
-
-export function summaryText(summary: Summary): string {
+export function summaryText(summary: TestSummary): string {
   const list = (counts: Record<string, number>) =>
     Object.entries(counts)
       .map(([name, count]) => `${name} ${count}`)
