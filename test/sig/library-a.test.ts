@@ -62,10 +62,7 @@ const LOOKALIKES = VECTORS.filter(({ app }) => app === null);
 
 test.each(CLAIMED)("$name", (vector) => {
   const found = winner(vector);
-  expect({ app: found?.app, signature: found?.id }).toEqual({
-    app: vector.app ?? undefined,
-    signature: vector.signature,
-  });
+  expect(`${found?.app} by ${found?.id}`).toBe(`${vector.app} by ${vector.signature}`);
 });
 
 test.each(LOOKALIKES)("look-alike: $name", (vector) => {
