@@ -207,7 +207,8 @@ function hexEscape(byte: number): string {
   return `\\x${byte.toString(16).padStart(2, "0")}`;
 }
 
-function isOneLetter(set: ByteSet): boolean {
+/** Whether the set is one byte value, or both cases of one letter. */
+export function isOneLetter(set: ByteSet): boolean {
   if (set.size === 1) return true;
   const [first = 0, second = 0] = set.values();
   return set.size === 2 && second === first + 32 && first >= 0x41 && first <= 0x5a;
