@@ -324,13 +324,7 @@ export class Shim {
    * this machine or this version of Hyperscan does not take it.
    */
   loadExpressions(entries: Uint8Array, count: number, saved: Uint8Array): number | undefined {
-    const result = this.symbols.abs_match_load(
-      entries,
-      entries.length,
-      count,
-      saved,
-      saved.length,
-    );
+    const result = this.symbols.abs_match_load(entries, entries.length, count, saved, saved.length);
     if (result === SHIM_ERROR.match) return undefined;
     return this.check(result, `Loading ${count} compiled contents failed`);
   }
