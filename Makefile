@@ -31,6 +31,7 @@ test-long: build build/shim-test
 
 bench: build
 	dist/abs bench dataplane
+	dist/abs bench dpi
 	dist/abs bench e2e
 
 lint: setup

@@ -15,7 +15,7 @@ packages=(
   iperf3 curl nginx-light redis-server redis-tools postgresql postgresql-client
   mariadb-server mariadb-client openssh-server openssh-client
   # what the figures are compared with
-  dpdk dpdk-dev wireguard-go wireguard-tools
+  dpdk dpdk-dev wireguard-go wireguard-tools libndpi-bin
 )
 command -v npm >/dev/null || packages+=(nodejs npm)
 

@@ -39,11 +39,11 @@ const WAITING: Readonly<Record<string, string>> = {
 const TITLE = /^\s*(test|describe)(\.each\(\w+\))?\([`"]/;
 
 const SHARED = ["errors", "units", "bytes"];
-const PARTS = "dataplane session dpi policy takeover chain wire store observe".split(" ");
+const PARTS = "dataplane session dpi capture policy takeover chain wire store observe".split(" ");
 /** Parts that other parts may import: codecs, and what is stored. */
 const OPEN_PARTS = ["wire", "store"];
 /** A role may drive one to its right, as a bench drives a lab, and a lab an agent. */
-const ROLES = ["bench", "lab", "manager", "validator", "agent"];
+const ROLES = ["bench", "lab", "manager", "validator", "agent", "sig"];
 
 function list(...patterns: readonly string[]): string[] {
   const found = patterns.flatMap((pattern) => [...new Bun.Glob(pattern).scanSync(ROOT)]);

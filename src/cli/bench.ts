@@ -20,6 +20,7 @@ import type { MachineReport } from "../bench/machine.ts";
 import { PATHS, type PathName } from "../bench/paths.ts";
 import { formatTable } from "../bench/table.ts";
 import { AbsError } from "../errors.ts";
+import { benchDpiCommand } from "./bench-dpi.ts";
 import { notes } from "./notes.ts";
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -196,5 +197,5 @@ function machineText(machine: MachineReport): string {
 
 export const benchCommand = defineCommand({
   meta: { name: "bench", description: "measure the data plane, and whole paths between machines" },
-  subCommands: { dataplane, e2e, "dataplane-serve": dataplaneServe },
+  subCommands: { dataplane, e2e, dpi: benchDpiCommand, "dataplane-serve": dataplaneServe },
 });

@@ -11,6 +11,7 @@ import { keysCommand } from "./keys.ts";
 import { labCommand } from "./lab.ts";
 import { notes } from "./notes.ts";
 import { policyCommand } from "./policy.ts";
+import { sigCommand } from "./sig.ts";
 
 const main = defineCommand({
   meta: {
@@ -24,6 +25,7 @@ const main = defineCommand({
     agent: agentCommand,
     keys: keysCommand,
     policy: policyCommand,
+    sig: sigCommand,
     lab: labCommand,
     bench: benchCommand,
   },

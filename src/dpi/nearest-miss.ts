@@ -94,7 +94,7 @@ function numberObjection(signature: AppSignature, flow: MissedFlow): string | un
  */
 function contentMet(content: SignatureContent, flow: MissedFlow): Met {
   if (content.not) return { score: 0, why: "" };
-  const need = contentNeed(content);
+  const { need } = leadOf(content);
   if (flow.payloadLength < need) {
     const why = `it needs ${need} bytes of payload, there are ${flow.payloadLength}`;
     return { score: agreeing(content, flow.payload).count, why };
@@ -127,13 +127,40 @@ function agreeing(
   payload: Uint8Array,
 ): { count: number; firstWrong: number | undefined } {
   let count = 0;
-  for (const { position, allowed } of contentPositions(content)) {
+  for (const { position, words, isTelling } of leadOf(content).positions) {
     const value = payload[position];
     if (value === undefined) break;
-    if (!allowed.has(value)) return { count, firstWrong: position };
-    if (allowed.size < 128) count++;
+    if (((words[value >>> 5] >>> (value & 31)) & 1) === 0) return { count, firstWrong: position };
+    if (isTelling) count++;
   }
   return { count, firstWrong: undefined };
+}
+
+/** What a content says about single positions, worked out once: each flow asks all contents. */
+interface Lead {
+  readonly need: number;
+  readonly positions: readonly {
+    readonly position: number;
+    /** The values allowed, a bit each. */
+    readonly words: Uint32Array;
+    /** Whether it allows fewer than half of the values. */
+    readonly isTelling: boolean;
+  }[];
+}
+
+const leads = new WeakMap<SignatureContent, Lead>();
+
+function leadOf(content: SignatureContent): Lead {
+  const known = leads.get(content);
+  if (known !== undefined) return known;
+  const positions = contentPositions(content).map(({ position, allowed }) => ({
+    position,
+    words: allowed.words,
+    isTelling: allowed.size < 128,
+  }));
+  const lead = { need: contentNeed(content), positions };
+  leads.set(content, lead);
+  return lead;
 }
 
 function found(
