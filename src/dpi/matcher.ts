@@ -79,6 +79,8 @@ export class Matcher {
   private readonly isJudged = new Uint8Array(2);
   private readonly address = new Float64Array(2);
   private readonly length = new Uint32Array(2);
+  /** Bytes that are there: a capture may have cut the payload. */
+  private readonly captured = new Uint32Array(2);
 
   /**
    * `database`: of abs_match_compile, prepared by this thread; ignored when there are no contents.
@@ -133,9 +135,38 @@ export class Matcher {
   ): number {
     const found = this.scan(address, length);
     if (found < 0) return NO_MATCH;
+    this.takePayload(direction, address, length, length, this.reports, 0, found);
+    return this.resolve(direction, numbers, final, this.reports, 0, found);
+  }
+
+  /**
+   * Begins to judge one payload: `length` bytes, of which `captured` are at `address`, and reports
+   * [first, end) of their scan. For callers that scan themselves; resolve() and fits() follow.
+   */
+  takePayload(
+    direction: number,
+    address: number,
+    captured: number,
+    length: number,
+    reports: Uint32Array,
+    first: number,
+    end: number,
+  ): void {
     this.begin();
-    this.take(direction, address, length, this.reports, 0, found);
-    const winner = this.winner(NO_MATCH, direction, numbers, this.reports, 0, found);
+    this.take(direction, address, captured, reports, first, end);
+    this.length[direction] = length;
+  }
+
+  /** Judges the payload taken last, by the same reports. */
+  resolve(
+    direction: number,
+    numbers: FlowNumbers,
+    final: number,
+    reports: Uint32Array,
+    first: number,
+    end: number,
+  ): number {
+    const winner = this.winner(NO_MATCH, direction, numbers, reports, first, end);
     if (final === 0 && this.mayStillLose(winner, direction, numbers)) return NEED_MORE;
     return winner;
   }
@@ -214,14 +245,15 @@ export class Matcher {
   private take(
     direction: number,
     address: number,
-    length: number,
+    captured: number,
     reports: Uint32Array,
     first: number,
     end: number,
   ): void {
     this.isJudged[direction] = 1;
     this.address[direction] = address;
-    this.length[direction] = length;
+    this.length[direction] = captured;
+    this.captured[direction] = captured;
     for (let i = first; i < end; i++) {
       const content = reports[REPORT_WORDS * i + 1];
       if (this.snapshot.scanKind[content] !== (SCAN_EXACT | (direction << 2))) continue;
@@ -274,8 +306,8 @@ export class Matcher {
     return this.fits(signature, numbers) ? signature : best;
   }
 
-  /** Whether the signature fits in everything, in the directions that are judged. */
-  private fits(signature: number, numbers: FlowNumbers): boolean {
+  /** Whether the signature fits what was taken in everything, in the directions judged. */
+  fits(signature: number, numbers: FlowNumbers): boolean {
     const snapshot = this.snapshot;
     if (this.isJudged[REQUEST] === 1) {
       const length = this.length[REQUEST];
@@ -300,13 +332,13 @@ export class Matcher {
   private holds(content: number, direction: number): number {
     if (this.knownIn[content] === this.turn) return this.isThere[content];
     // An exact content that the scan did not report is not there.
-    if (this.length[direction] === 0) return 0;
+    if (this.captured[direction] === 0) return 0;
     if ((this.snapshot.scanKind[content] & SCAN_MASK) === SCAN_EXACT) return 0;
     const found = this.scanner.abs_match_test(
       this.database,
       content,
       this.address[direction] as Pointer,
-      this.length[direction],
+      this.captured[direction],
       0,
     );
     if (found < 0) this.failures++;
@@ -324,7 +356,7 @@ export class Matcher {
     const last = snapshot.waitRowStart[direction + 1];
     for (let row = snapshot.waitRowStart[direction]; row < last; row++) {
       const position = snapshot.waitPosition[row];
-      const value = position < length ? read.u8(address, position) : WAIT_ANY;
+      const value = position < this.captured[direction] ? read.u8(address, position) : WAIT_ANY;
       if (this.mayWin(row * WAIT_LISTS + value, winner, direction, numbers)) return true;
     }
     return false;
@@ -350,7 +382,7 @@ export class Matcher {
   /** Whether a byte that is already there excludes the contents of `use`. */
   private contradicted(use: number, direction: number): boolean {
     const snapshot = this.snapshot;
-    const length = this.length[direction];
+    const length = this.captured[direction];
     const address = this.address[direction] as Pointer;
     const last = snapshot.pinnedStart[use + 1];
     for (let i = snapshot.pinnedStart[use]; i < last; i++) {
