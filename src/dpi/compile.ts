@@ -45,6 +45,7 @@ export function compileSignatures(
   tagOf: (app: string) => number,
 ): CompiledSignatures {
   checkIds(signatures);
+  checkProcesses(signatures);
   const ranked = signatures.filter(({ status }) => status === "enabled").sort(compareRank);
   if (ranked.length > SIGNATURES_MAX) {
     const message = `${ranked.length} signatures are enabled; at most ${SIGNATURES_MAX} fit.`;
@@ -106,6 +107,16 @@ export function pinnedNumbers(signature: AppSignature): number {
     signature.protocols,
     signature.length,
   ].filter((field) => field !== undefined).length;
+}
+
+/** A requirement that nobody enforces must not pass for one that is met. */
+function checkProcesses(signatures: readonly AppSignature[]): void {
+  for (const { id, place, process, status } of signatures) {
+    if (process === undefined || status !== "enabled") continue;
+    const message = `${place}: "${id}" requires a process, which this version cannot attest.`;
+    const remedy = 'Set its status to "disabled", or remove process, until attestation is there.';
+    throw new AbsError("SIGNATURE_INVALID", message, remedy);
+  }
 }
 
 function checkIds(signatures: readonly AppSignature[]): void {
