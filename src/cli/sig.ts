@@ -1,6 +1,7 @@
 /** `abs sig`: application signatures. Each subcommand has a file. */
 import { defineCommand } from "citty";
 import { sigDiffCommand } from "./sig-diff.ts";
+import { sigLearnCommand } from "./sig-learn.ts";
 import { sigLintCommand } from "./sig-lint.ts";
 import { sigListCommand } from "./sig-list.ts";
 import { sigShowCommand } from "./sig-show.ts";
@@ -11,6 +12,7 @@ export const sigCommand = defineCommand({
   subCommands: {
     test: sigTestCommand,
     lint: sigLintCommand,
+    learn: sigLearnCommand,
     list: sigListCommand,
     show: sigShowCommand,
     diff: sigDiffCommand,
