@@ -126,6 +126,15 @@ test("a child compiles; then the cache serves, and a damaged one is compiled ane
   expect(await judge(["/bin/false"])).toBe("ssh");
 });
 
+function peakOf(pid: number): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    return 1024 * Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0);
+  } catch {
+    return 0; // it has ended
+  }
+}
+
 test("ten thousand signatures are compiled in little memory, beside this thread", async () => {
   const list = Array.from({ length: 10_000 }, (_, i) => {
     const word = Buffer.from(`${i}:${(i * 7919) % 10_007}`)
@@ -139,17 +148,23 @@ test("ten thousand signatures are compiled in little memory, beside this thread"
   const { expressions } = compileSignatures(read, () => 0);
   const head = Buffer.alloc(4);
   head.writeUInt32LE(expressions.count, 0);
-  let turns = 0;
-  const clock = setInterval(() => turns++, 5);
   const child = Bun.spawn(CHILD, {
     stdin: Buffer.concat([head, expressions.blob]),
     stdout: "pipe",
   });
+  let turns = 0;
+  let peakBytes = 0;
+  // Not resourceUsage(): its maximum counts this process too, from before the child's exec.
+  const clock = setInterval(() => {
+    turns++;
+    peakBytes = Math.max(peakBytes, peakOf(child.pid));
+  }, 5);
   const saved = await new Response(child.stdout).bytes();
   expect(await child.exited).toBe(0);
   clearInterval(clock);
   expect(turns).toBeGreaterThan(10); // this thread was free meanwhile
-  expect(child.resourceUsage()?.maxRSS ?? Infinity).toBeLessThan(CHILD_BYTES_MAX);
+  expect(peakBytes).toBeGreaterThan(0);
+  expect(peakBytes).toBeLessThan(CHILD_BYTES_MAX);
   const shim = openShim();
   const database = shim.loadExpressions(expressions.blob, expressions.count, saved);
   expect(database).toBeGreaterThanOrEqual(0);
