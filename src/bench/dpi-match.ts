@@ -129,7 +129,7 @@ function joined(payloads: readonly Uint8Array[]): Texts {
   return { memory, offsets, lengths };
 }
 
-function anyFlow(): FlowNumbers {
+export function anyFlow(): FlowNumbers {
   return {
     ipVersion: 4,
     transportProtocol: 6,

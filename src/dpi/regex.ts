@@ -164,7 +164,9 @@ export function toPcre(node: RegexNode): string {
       return `(?:${node.items.map(toPcre).join("|")})`;
     case "repeat": {
       const atom = toPcre(node.item);
-      return (node.item.kind === "sequence" ? `(?:${atom})` : atom) + quantifier(node);
+      // A repeat of a repeat too: a++ would be possessive, a+? lazy.
+      const isAtom = node.item.kind === "set" || node.item.kind === "choice";
+      return (isAtom ? atom : `(?:${atom})`) + quantifier(node);
     }
   }
 }

@@ -52,7 +52,19 @@ function randomBytes(prng: Prng, lengthMax: number): string {
 }
 
 function randomPiece(prng: Prng, depth: number): string {
-  const leaf = ["a", "b", "[ab]", "[^a]", ".", "\\x00", "\\xff", "\\d", "[\\x00-\\x0a]", "B"];
+  const leaf = [
+    "a",
+    "b",
+    "[ab]",
+    "[^a]",
+    ".",
+    "\\x00",
+    "\\xff",
+    "\\d",
+    "[\\x00-\\x0a]",
+    "B",
+    "(?:a+)",
+  ];
   const repeats = ["", "", "", "*", "+", "?", "{2}", "{1,3}", "{2,}", "*?"];
   const atom =
     depth === 0 || prng.oneIn(2)
