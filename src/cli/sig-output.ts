@@ -1,4 +1,4 @@
-/** What the subcommands of `abs sig` share: `--output table|json`, and where signatures are from. */
+/** What subcommands of `abs sig` share: `--output table|json`, and where signatures are from. */
 import { librarySignatures } from "../dpi/library.ts";
 import { loadSignatures } from "../dpi/schema.ts";
 import type { AppSignature } from "../dpi/signature.ts";

@@ -5,8 +5,8 @@
  *
  * Two signatures exclude each other when their numbers, their lengths or the values they allow at
  * some payload position have nothing in common. When all contents stand at fixed positions, or
- * both ask for the same contents, a common payload certainly exists. Where both name usual ports and
- * none in common, the flow's port decides, and there is no tie.
+ * both ask for the same contents, a common payload certainly exists. Where both name usual ports
+ * and none in common, the flow's port decides, and there is no tie.
  */
 
 import { AbsError } from "../errors.ts";
