@@ -78,6 +78,35 @@ test(`the matcher agrees with the slow one (SEED=${seed})`, () => {
   expect(matches).toBeGreaterThan(500);
 }, 60_000);
 
+test(`numbers alone leave possible what the slow matcher leaves (SEED=${seed})`, () => {
+  const prng = new Prng(seed);
+  const outcomes = [0, 0];
+  for (let round = 0; round < 100; round++) {
+    const compiled = compileSignatures(randomSignatures(prng, 1 + prng.below(6)), () => 1);
+    const matcher = new Matcher(compiled.snapshot, -1, shim.symbols);
+    const candidates = compiled.signatures.filter(
+      ({ contents }) =>
+        contents.length === 0 || contents.some(({ direction }) => direction === "request"),
+    );
+    for (const destinationPort of [0, 79, 80, 81, 89, 90, 95, 99, 100, 65_535]) {
+      for (const transportProtocol of [6, 17, 1, 132]) {
+        const flow = anyFlow({ transportProtocol, destinationPort });
+        const slow = candidates.some(
+          ({ protocols, destinationPorts }) =>
+            (protocols?.includes(transportProtocol) ?? true) &&
+            (destinationPorts?.some(
+              ({ low, high }) => destinationPort >= low && destinationPort <= high,
+            ) ??
+              true),
+        );
+        expect([destinationPort, matcher.hasCandidate(flow)]).toEqual([destinationPort, slow]);
+        outcomes[Number(slow)]++;
+      }
+    }
+  }
+  expect(Math.min(...outcomes)).toBeGreaterThan(50);
+});
+
 function words(compiled: CompiledSignatures, index: number): string {
   const signature = compiled.signatures[index];
   if (signature === undefined) return `none (${index})`;

@@ -13,7 +13,8 @@
  */
 
 import { type Pointer, ptr, read } from "bun:ffi";
-import { type FlowNumbers, isAtHome, isPossible, numbersFit } from "./number-fit.ts";
+import { type FlowNumbers, isAtHome, isPossible, numbersFit, possibleRow } from "./number-fit.ts";
+import { AND_MORE } from "./number-index.ts";
 import {
   REQUEST,
   RESPONSE,
@@ -352,31 +353,55 @@ export class Matcher {
     const snapshot = this.snapshot;
     const length = this.length[direction];
     if (length >= snapshot.settings[SETTING_NEED_REQUEST + direction]) return false;
+    if (direction === REQUEST) {
+      // Few signatures are for the flow's port: those are all that can still win.
+      const row = possibleRow(snapshot, numbers);
+      const end = snapshot.possibleStart[row + 1];
+      if (snapshot.possible[end - 1] !== AND_MORE) return this.possibleMayWin(row, winner, numbers);
+    }
     const address = this.address[direction] as Pointer;
     const last = snapshot.waitRowStart[direction + 1];
     for (let row = snapshot.waitRowStart[direction]; row < last; row++) {
       const position = snapshot.waitPosition[row];
       const value = position < this.captured[direction] ? read.u8(address, position) : WAIT_ANY;
-      if (this.mayWin(row * WAIT_LISTS + value, winner, direction, numbers)) return true;
+      const list = row * WAIT_LISTS + value;
+      if (this.listMayWin(list, winner, direction, numbers)) return true;
     }
     return false;
   }
 
-  /** Whether one of a list of waiters needs more bytes, would win and is not contradicted. */
-  private mayWin(list: number, winner: number, direction: number, numbers: FlowNumbers): boolean {
+  private possibleMayWin(row: number, winner: number, numbers: FlowNumbers): boolean {
     const snapshot = this.snapshot;
-    const length = this.length[direction];
-    const last = snapshot.waiterStart[list + 1];
-    for (let i = snapshot.waiterStart[list]; i < last; i++) {
-      const use = snapshot.waiters[i];
-      const signature = use >>> 1;
-      if (snapshot.need[use] <= length) continue;
-      if (signature === winner || !this.beats(signature, winner, numbers)) continue;
-      if (direction === REQUEST && length > snapshot.lengthMax[signature]) continue;
-      if (this.contradicted(use, direction)) continue;
-      if (numbersFit(snapshot, signature, numbers)) return true;
+    const last = snapshot.possibleStart[row + 1];
+    for (let i = snapshot.possibleStart[row]; i < last; i++) {
+      if (this.mayWin(2 * snapshot.possible[i] + REQUEST, winner, REQUEST, numbers)) return true;
     }
     return false;
+  }
+
+  private listMayWin(
+    list: number,
+    winner: number,
+    direction: number,
+    numbers: FlowNumbers,
+  ): boolean {
+    const snapshot = this.snapshot;
+    const last = snapshot.waiterStart[list + 1];
+    for (let i = snapshot.waiterStart[list]; i < last; i++) {
+      if (this.mayWin(snapshot.waiters[i], winner, direction, numbers)) return true;
+    }
+    return false;
+  }
+
+  /** Whether a signature needs more bytes, would win and is not contradicted. */
+  private mayWin(use: number, winner: number, direction: number, numbers: FlowNumbers): boolean {
+    const snapshot = this.snapshot;
+    const length = this.length[direction];
+    const signature = use >>> 1;
+    if (snapshot.need[use] <= length) return false;
+    if (signature === winner || !this.beats(signature, winner, numbers)) return false;
+    if (direction === REQUEST && length > snapshot.lengthMax[signature]) return false;
+    return !this.contradicted(use, direction) && numbersFit(snapshot, signature, numbers);
   }
 
   /** Whether a byte that is already there excludes the contents of `use`. */

@@ -22,8 +22,8 @@ export interface FlowNumbers {
   destinationPort: number;
 }
 
-/** Whether the numbers of a flow leave a signature that judges requests possible. */
-export function isPossible(snapshot: SignatureSnapshot, numbers: FlowNumbers): boolean {
+/** The row of `possible` for a flow's protocol and destination port. */
+export function possibleRow(snapshot: SignatureSnapshot, numbers: FlowNumbers): number {
   const protocol = numbers.transportProtocol;
   const kind = protocol === PROTOCOL_TCP ? 0 : protocol === PROTOCOL_UDP ? 1 : 2;
   let row = snapshot.portRowStart[kind];
@@ -34,6 +34,12 @@ export function isPossible(snapshot: SignatureSnapshot, numbers: FlowNumbers): b
     if (snapshot.portRowLow[middle] <= numbers.destinationPort) row = middle;
     else end = middle;
   }
+  return row;
+}
+
+/** Whether the numbers of a flow leave a signature that judges requests possible. */
+export function isPossible(snapshot: SignatureSnapshot, numbers: FlowNumbers): boolean {
+  const row = possibleRow(snapshot, numbers);
   const last = snapshot.possibleStart[row + 1];
   for (let i = snapshot.possibleStart[row]; i < last; i++) {
     const signature = snapshot.possible[i];
