@@ -18,8 +18,9 @@ const APPS = 10;
 /** Fewer flows of one application say too little. */
 const FLOWS_MIN = 3;
 const development = join(import.meta.dir, "../../../shared/captures");
-const directory = process.env["CAPTURES"] ?? development;
-const isThere = existsSync(join(directory, "labels.csv"));
+const wanted = process.env["CAPTURES"] ?? development;
+const isWhole = existsSync(join(wanted, "labels.csv"));
+const directory = isWhole ? wanted : join(import.meta.dir, "../captures");
 
 function labelledFlows(): { flow: FlowSample; app: string }[] {
   const files = readdirSync(directory).filter((name) => /\.pcap/.test(name));
@@ -31,10 +32,10 @@ function labelledFlows(): { flow: FlowSample; app: string }[] {
 }
 
 test(`ten applications are learned without a false match (SEED=${seed})`, () => {
-  if (!isThere) {
-    console.warn(`${directory} is not there: nothing was learned.`);
+  if (!isWhole) {
     expect(process.env["CI"]).not.toBe("true");
-    return;
+    console.warn(`${wanted} is not there: learning from ${directory}.`);
+    if (!existsSync(join(directory, "labels.csv"))) return;
   }
   const prng = new Prng(seed);
   const flows = labelledFlows();
@@ -42,7 +43,8 @@ test(`ten applications are learned without a false match (SEED=${seed})`, () => 
   const apps = [...counts].filter(([, list]) => list.length >= FLOWS_MIN).map(([app]) => app);
   const folder = mkdtempSync(join(tmpdir(), "abs-learn-"));
   const shim = openShim();
-  for (let i = 0; i < APPS; i++) {
+  const count = isWhole ? APPS : Math.min(APPS, apps.length);
+  for (let i = 0; i < count; i++) {
     const [app = ""] = apps.splice(prng.below(apps.length), 1);
     const own = flows.filter((one) => one.app === app).map(({ flow }) => flow);
     const rest = flows.filter((one) => one.app !== app).map(({ flow }) => flow);
