@@ -86,7 +86,7 @@ function regexScan(content: SignatureContent, regex: Regex): ScanPattern {
   const [startMin, startMax] = startsOf(content, regex);
   const factor = bestFactor(root, regex.anchored);
   if (factor === undefined) {
-    const endMax = Math.min(depth, NO_END);
+    const endMax = Math.min(startMax + whole.max, depth, NO_END);
     const bounds = { endMin: 0, endMax, exact: true, weight: 0, usesEnd: usesEnd(root) };
     return { ...boundedPattern(content, regex), ...bounds };
   }
