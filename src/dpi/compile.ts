@@ -18,7 +18,7 @@ import { numberIndex } from "./number-index.ts";
 import type { AppSignature, ContentDirection, NumberRange, SignatureContent } from "./signature.ts";
 import { NO_END, REQUEST, SET_WORDS, SETTINGS, type SignatureSnapshot } from "./snapshot.ts";
 import { checkTies } from "./ties.ts";
-import { waitIndex } from "./wait-index.ts";
+import { placeIndex, tellingPosition, waitIndex } from "./wait-index.ts";
 
 export interface CompiledSignatures {
   readonly snapshot: SignatureSnapshot;
@@ -33,6 +33,8 @@ export interface CompiledSignatures {
 }
 
 const SIGNATURES_MAX = 65_000;
+/** Contents that weigh less are found in most payloads, a single zero byte for one. */
+const WEAK = 2;
 
 const DIRECTIONS: readonly ContentDirection[] = ["request", "response"];
 
@@ -174,6 +176,7 @@ function payloadArrays(signatures: readonly AppSignature[], table: ContentTable)
   const isPlain: boolean[] = [];
   const checks: number[][] = [];
   const need: number[] = [];
+  const placed: number[] = [];
   const pinned: number[][] = [];
   const sets = new SetTable();
   for (const [i, signature] of signatures.entries()) {
@@ -182,7 +185,9 @@ function payloadArrays(signatures: readonly AppSignature[], table: ContentTable)
       const positive = contents.filter(({ not }) => !not);
       const required = [...new Set(positive.map((content) => table.numberOf(content)))];
       const rarest = table.rarestOf(required);
-      if (rarest !== undefined) table.addUse(rarest, 2 * i + d);
+      const isPlaced = rarest !== undefined && isWeak(table, rarest, signature, direction);
+      if (rarest !== undefined && !isPlaced) table.addUse(rarest, 2 * i + d);
+      placed.push(Number(isPlaced));
       const unwanted = contents.filter(({ not }) => not);
       // Numbers alone identify by the request; only contents say anything about responses.
       const byNumbersAlone = d === REQUEST && signature.contents.length === 0;
@@ -209,8 +214,19 @@ function payloadArrays(signatures: readonly AppSignature[], table: ContentTable)
       pinnedStart: pins.starts,
       pinned: pins.items,
       sets: sets.words(),
+      ...placeIndex(signatures, placed),
     },
   };
+}
+
+/** Whether a byte at a fixed position tells as much as what would be scanned for. */
+function isWeak(
+  table: ContentTable,
+  rarest: number,
+  signature: AppSignature,
+  direction: ContentDirection,
+): boolean {
+  return table.weightOf(rarest) < WEAK && tellingPosition(signature, direction) !== undefined;
 }
 
 /** Distinct byte sets, numbered. */

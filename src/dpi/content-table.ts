@@ -66,6 +66,10 @@ export class ContentTable {
     );
   }
 
+  weightOf(number: number): number {
+    return this.rows[number]?.scan.weight ?? 0;
+  }
+
   /** `use` looks for the content. */
   addUse(number: number, use: number): void {
     this.rows[number]?.uses.push(use);

@@ -283,11 +283,33 @@ export class Matcher {
         best = this.betterOf(best, use >>> 1, direction, numbers);
       }
     }
+    best = this.bestPlaced(best, direction, numbers);
     const last = snapshot.plainStart[direction + 1];
     for (let i = snapshot.plainStart[direction]; i < last; i++) {
       const signature = snapshot.plain[i];
       if (best !== NO_MATCH && snapshot.rank[signature] > snapshot.rank[best]) return best;
       best = this.betterOf(best, signature, direction, numbers);
+    }
+    return best;
+  }
+
+  /** The best of `winner` and the signatures that are found by a byte where it stands. */
+  private bestPlaced(winner: number, direction: number, numbers: FlowNumbers): number {
+    const snapshot = this.snapshot;
+    const address = this.address[direction] as Pointer;
+    const length = this.captured[direction];
+    let best = winner;
+    const lastRow = snapshot.placeRowStart[direction + 1];
+    for (let row = snapshot.placeRowStart[direction]; row < lastRow; row++) {
+      const position = snapshot.placePosition[row];
+      if (position >= length) continue;
+      const list = row * WAIT_LISTS + read.u8(address, position);
+      const last = snapshot.placeStart[list + 1];
+      for (let i = snapshot.placeStart[list]; i < last; i++) {
+        const use = snapshot.places[i];
+        if (this.contradicted(use, direction)) continue;
+        best = this.betterOf(best, use >>> 1, direction, numbers);
+      }
     }
     return best;
   }

@@ -4,11 +4,11 @@
  * alone is Matcher's (matcher.ts), which the agent asks too; this asks it about all candidates of
  * the same scan.
  */
-import type { Pointer } from "bun:ffi";
+import { type Pointer, read } from "bun:ffi";
 import { contentWidth } from "./content-expression.ts";
 import { type FlowNumbers, type Matcher, REPORT_WORDS } from "./matcher.ts";
 import type { NumberRange, SignatureContent } from "./signature.ts";
-import type { SignatureSnapshot } from "./snapshot.ts";
+import { type SignatureSnapshot, WAIT_LISTS } from "./snapshot.ts";
 
 export class SignatureMatches {
   /** Signatures found by collect(), ascending: in winning order. */
@@ -57,6 +57,15 @@ export class SignatureMatches {
     }
     for (let i = snapshot.plainStart[direction]; i < snapshot.plainStart[direction + 1]; i++) {
       candidates.push(snapshot.plain[i]);
+    }
+    const rowEnd = snapshot.placeRowStart[direction + 1];
+    for (let row = snapshot.placeRowStart[direction]; row < rowEnd; row++) {
+      const position = snapshot.placePosition[row];
+      if (position >= captured) continue;
+      const list = row * WAIT_LISTS + read.u8(address as Pointer, position);
+      for (let i = snapshot.placeStart[list]; i < snapshot.placeStart[list + 1]; i++) {
+        candidates.push(snapshot.places[i] >>> 1);
+      }
     }
     candidates.sort((left, right) => left - right);
     for (const signature of candidates) {

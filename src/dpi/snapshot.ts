@@ -72,6 +72,12 @@ export type SignatureSnapshot = {
   pinned: Uint32Array;
   sets: Uint32Array;
 
+  /** Signatures found by the value of a byte: rows as of waiters, CSR over `places`. */
+  placeRowStart: Uint32Array;
+  placePosition: Uint32Array;
+  placeStart: Uint32Array;
+  places: Uint32Array;
+
   /** By content: CSR over `uses` (2 * signature + direction), who is looked for by it. */
   useStart: Uint32Array;
   uses: Uint32Array;
@@ -123,6 +129,10 @@ const FIELDS = [
   "pinnedStart",
   "pinned",
   "sets",
+  "placeRowStart",
+  "placePosition",
+  "placeStart",
+  "places",
   "useStart",
   "uses",
   "scanKind",

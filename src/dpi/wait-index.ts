@@ -18,14 +18,28 @@ const DIRECTIONS: readonly ContentDirection[] = ["request", "response"];
 
 /** `need`: bytes by 2 * signature + direction; 0 for those that never wait. */
 export function waitIndex(signatures: readonly AppSignature[], need: readonly number[]) {
-  const waitRowStart = [0];
+  const { rowStart, position, starts, items } = positionRows(signatures, need);
+  return { waitRowStart: rowStart, waitPosition: position, waiterStart: starts, waiters: items };
+}
+
+/**
+ * Signatures that are found by the value of their most telling position instead of by a scan;
+ * `placed`: 1 by 2 * signature + direction.
+ */
+export function placeIndex(signatures: readonly AppSignature[], placed: readonly number[]) {
+  const { rowStart, position, starts, items } = positionRows(signatures, placed);
+  return { placeRowStart: rowStart, placePosition: position, placeStart: starts, places: items };
+}
+
+function positionRows(signatures: readonly AppSignature[], wanted: readonly number[]) {
+  const rowStart = [0];
   const positions: number[] = [];
   const lists: number[][] = [];
   for (const [d, direction] of DIRECTIONS.entries()) {
     const rows = new Map<number, number[][]>();
     for (const [i, signature] of signatures.entries()) {
       const use = 2 * i + d;
-      if ((need[use] ?? 0) === 0) continue;
+      if ((wanted[use] ?? 0) === 0) continue;
       const place = tellingPosition(signature, direction);
       const row = rows.get(place?.position ?? NOWHERE) ?? emptyRow();
       rows.set(place?.position ?? NOWHERE, row);
@@ -36,14 +50,12 @@ export function waitIndex(signatures: readonly AppSignature[], need: readonly nu
       positions.push(position);
       lists.push(...row);
     }
-    waitRowStart.push(positions.length);
+    rowStart.push(positions.length);
   }
-  const { starts, items } = csr(lists);
   return {
-    waitRowStart: Uint32Array.from(waitRowStart),
-    waitPosition: Uint32Array.from(positions),
-    waiterStart: starts,
-    waiters: items,
+    rowStart: Uint32Array.from(rowStart),
+    position: Uint32Array.from(positions),
+    ...csr(lists),
   };
 }
 
@@ -51,7 +63,7 @@ function emptyRow(): number[][] {
   return Array.from({ length: WAIT_LISTS }, () => []);
 }
 
-function tellingPosition(
+export function tellingPosition(
   signature: AppSignature,
   direction: ContentDirection,
 ): PinnedPosition | undefined {
