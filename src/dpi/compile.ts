@@ -34,7 +34,7 @@ export interface CompiledSignatures {
 
 const SIGNATURES_MAX = 65_000;
 /** Contents that weigh less are found in most payloads, a single zero byte for one. */
-const WEAK = 2;
+const WEAK = 2.5;
 
 const DIRECTIONS: readonly ContentDirection[] = ["request", "response"];
 
