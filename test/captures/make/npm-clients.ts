@@ -6,8 +6,9 @@
  *   npm-clients.ts FOLDER listen PORT
  *   npm-clients.ts FOLDER CLIENT ADDRESS
  */
-import { createServer } from "node:net";
+
 import { createRequire } from "node:module";
+import { createServer } from "node:net";
 import { join } from "node:path";
 
 const [folder = "", name = "", target = ""] = process.argv.slice(2);
