@@ -352,7 +352,7 @@ const WAITS: readonly { name: string; payload: string; waits: boolean }[] = [
   { name: "redis up to its count", payload: "*1", waits: true },
   { name: "the start of a cookie", payload: "abc", waits: true },
   { name: "SSH-", payload: "SSH-", waits: true },
-  { name: "no protocol begins so", payload: "\\xff\\xfe\\xff", waits: false },
+  { name: "no protocol begins so", payload: "\\xff\\xfe\\xff\\xff", waits: false },
   { name: "a whole request", payload: "*1\\r\\n$4\\r\\nPING\\r\\n", waits: false },
 ];
 
