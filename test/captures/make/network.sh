@@ -3,8 +3,8 @@
 # between them: only the traffic of one scenario is in a capture. Checksums are real (offloads off).
 # Sourced by scripts/make-captures.sh; the scenarios use serve, await, record, client and finish.
 
-SERVER_NS=abscap-server
-CLIENT_NS=abscap-client
+SERVER_NS=abscap-server-$$
+CLIENT_NS=abscap-client-$$
 S=10.77.0.1
 C=10.77.0.2
 FLOWS_A_PORT_MAX=12
