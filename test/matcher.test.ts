@@ -203,8 +203,8 @@ const FIRST_PAYLOADS: readonly {
   { name: "not ssh", payload: "SSH-3.0-x\\r\\n", app: undefined },
   { name: "http", payload: "GET /index.html HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n", app: "http" },
   { name: "webdav", payload: "PROPFIND / HTTP/1.1\\r\\n\\r\\n", app: "http" },
-  { name: "rtsp is not http", payload: "OPTIONS rtsp://a/ RTSP/1.0\\r\\n", app: undefined },
-  { name: "ssdp is not http", payload: "M-SEARCH * HTTP/1.1\\r\\n", app: undefined, protocol: 17 },
+  { name: "rtsp is not http", payload: "OPTIONS rtsp://a/ RTSP/1.0\\r\\n", app: "rtsp" },
+  { name: "ssdp is not http", payload: "M-SEARCH * HTTP/1.1\\r\\n", app: "ssdp", protocol: 17 },
   {
     name: "tls 1.3 ClientHello",
     payload: "\\x16\\x03\\x01\\x02\\x00\\x01\\x00\\x01\\xfc\\x03\\x03abc",

@@ -1,6 +1,7 @@
 /**
  * First payloads of infrastructure, remote access, mail, chat, industry and monitoring protocols,
- * each written from the document its signature names (vectors-b.json), through the compiled library and the matcher.
+ * each written from the document its signature names (vectors-b.json), through the compiled
+ * library and the matcher.
  * A vector without `app` is a look-alike: none of these applications may claim it.
  */
 import { ptr } from "bun:ffi";
