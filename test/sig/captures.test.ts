@@ -9,7 +9,7 @@ import { join } from "node:path";
 const ROOT = join(import.meta.dir, "../..");
 const FOLDER = "test/captures";
 const CAPTURES = readdirSync(join(ROOT, FOLDER)).filter((name) => name.endsWith(".pcap"));
-const ACCURACY_MIN = 0.96;
+const ACCURACY_MIN = 0.98;
 
 function score(...options: readonly string[]) {
   const files = CAPTURES.map((name) => `${FOLDER}/${name}`);

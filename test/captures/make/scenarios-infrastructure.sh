@@ -64,7 +64,9 @@ directory $WORK/ldap" >"$WORK/slapd.conf"
 scenario_kerberos() {
   printf '[libdefaults]\n default_realm = EXAMPLE\n dns_lookup_kdc = false\n%s\n' \
     "[realms]
- EXAMPLE = { kdc = $S }" >"$WORK/krb5.conf"
+ EXAMPLE = {
+  kdc = $S
+ }" >"$WORK/krb5.conf"
   printf '[kdcdefaults]\n kdc_listen = 88\n kdc_tcp_listen = 88\n[realms]\n EXAMPLE = {\n%s\n }\n' \
     "database_name = $WORK/principal
  key_stash_file = $WORK/stash
@@ -81,7 +83,9 @@ scenario_kerberos() {
   typed 'secret\n' kinit other
   printf '[libdefaults]\n default_realm = EXAMPLE\n udp_preference_limit = 1\n%s\n' \
     "[realms]
- EXAMPLE = { kdc = $S }" >"$WORK/krb5.conf"
+ EXAMPLE = {
+  kdc = $S
+ }" >"$WORK/krb5.conf"
   typed 'secret\n' kinit app1
   client kvno host/db
   finish udp:88=kerberos tcp:88=kerberos
@@ -114,7 +118,7 @@ scenario_bgp() {
     printf 'router id %s;\nprotocol device {}\nprotocol bfd { interface "*"; }\n%s\n' $address \
       "protocol bgp { local $address as 6500$n; connect delay time 1;
         neighbor $([ $n = 1 ] && echo $C || echo $S) as 6500$((3 - n));
-        bfd on; ipv4 { import all; }; $([ $n = 1 ] && echo 'passive on;') }" >"$WORK/bird$n.conf"
+        bfd on; ipv4 { import all; export all; }; $([ $n = 1 ] && echo 'passive on;') }" >"$WORK/bird$n.conf"
     n=$((n + 1))
   done
   record
@@ -125,7 +129,7 @@ scenario_bgp() {
 }
 
 scenario_openflow() {
-  serve ovs-testcontroller ptcp:6653
+  serve ovs-testcontroller --unixctl="$WORK/oc.ctl" ptcp:6653:0.0.0.0
   await tcp 6653 && record
   mkdir -p "$WORK/ovs"
   local version
@@ -148,7 +152,7 @@ scenario_jsonrpc() {
 
 scenario_stun() {
   serve turnserver -n -L $S -p 3478 -a -u app1:secret -r example --no-tls --no-dtls -l stdout \
-    --pidfile "$WORK/turn.pid" --allow-loopback-peers
+    --pidfile "$WORK/turn.pid" --no-cli
   await udp 3478 && record
   client turnutils_stunclient $S
   SECONDS_MAX=4 client turnutils_uclient -u app1 -w secret -n 1 -m 1 -y $S
@@ -216,7 +220,7 @@ scenario_ntp() {
 }
 
 scenario_rpc() {
-  serve rpcbind -f -h 0.0.0.0
+  serve rpcbind -f
   await tcp 111 && record
   client rpcinfo -p $S
   client rpcinfo -s $S

@@ -63,8 +63,9 @@ scenario_ssh() {
 }
 
 scenario_ftp() {
-  printf 'listen=YES\nrun_as_launching_user=NO\nanonymous_enable=YES\nsecure_chroot_dir=/tmp\n' \
-    >"$WORK/vsftpd.conf"
+  mkdir -p "$WORK/empty" "$WORK/ftp" && chmod 555 "$WORK/empty" "$WORK/ftp"
+  printf 'listen=YES\nlisten_ipv6=NO\nanonymous_enable=YES\nseccomp_sandbox=NO\n%s\n%s\n' \
+    "secure_chroot_dir=$WORK/empty" "anon_root=$WORK/ftp" >"$WORK/vsftpd.conf"
   serve vsftpd "$WORK/vsftpd.conf"
   await tcp 21 && record
   client curl -s ftp://$S/
@@ -211,7 +212,7 @@ scenario_gluster() {
   await tcp 24007 && record
   client gluster --remote-host=$S peer status
   SECONDS_MAX=4 client glusterfs -N -s $S --volfile-id=share -l "$WORK/gl.log" "$WORK"
-  finish tcp:24007=glusterfs
+  finish tcp:24007=gluster
 }
 
 scenario_socks() {
@@ -226,7 +227,7 @@ scenario_socks() {
 
 scenario_zabbix() {
   printf 'Server=0.0.0.0/0\nListenIP=0.0.0.0\nHostname=app1\nLogType=console\nPidFile=%s\n' \
-    "$WORK/za.pid" >"$WORK/zabbix.conf"
+    /tmp/abscap-zabbix.pid >"$WORK/zabbix.conf"
   serve runuser -u zabbix -- zabbix_agentd -f -c "$WORK/zabbix.conf"
   listener 10051
   await tcp 10050 && record
@@ -237,7 +238,7 @@ scenario_zabbix() {
 }
 
 scenario_munin() {
-  printf 'host *\nport 4949\nsetsid 0\nbackground 0\nallow ^.*$\nlog_file %s\npid_file %s\n' \
+  printf 'host 0.0.0.0\nport 4949\nsetsid 0\nbackground 0\nallow ^.*$\nlog_file %s\npid_file %s\n' \
     "$WORK/munin.log" "$WORK/munin.pid" >"$WORK/munin.conf"
   serve munin-node --config "$WORK/munin.conf"
   await tcp 4949 && record
@@ -302,17 +303,6 @@ s.sendall(b'l\0\x0b\0\0\0\0\0\0\0\0\0'); s.recv(99)"
   finish tcp:6008=x11
 }
 
-scenario_rdp() {
-  serve xrdp -n -p 3389
-  await tcp 3389 && record
-  local security
-  for security in rdp tls nla; do
-    client xvfb-run -a xfreerdp /v:$S /sec:$security /cert:ignore /u:app1 /p:x +auth-only
-    client xfreerdp /v:$S /sec:$security /cert:ignore /u:app1 /p:x +auth-only
-  done
-  finish tcp:3389=rdp
-}
-
 scenario_fastcgi() {
   printf '[global]\ndaemonize=no\nerror_log=/dev/stderr\n[www]\nuser=nobody\ngroup=nogroup\n%s\n' \
     'listen=0.0.0.0:9000
@@ -335,11 +325,18 @@ scenario_sip() {
   finish udp:5060=sip tcp:5062=sip
 }
 
+# telnetd expects its socket as inetd hands it over: standard input and output.
 scenario_telnet() {
-  serve inetd -d /dev/null
-  listener 23 && record
+  serve python3 -c "
+import os, socket, subprocess
+door = socket.create_server(('0.0.0.0', 23))
+while True:
+    line, _ = door.accept()
+    subprocess.Popen(['/usr/sbin/telnetd'], stdin=line, stdout=line, stderr=line)
+    line.close()"
+  await tcp 23 && record
   typed '' telnet $S 23
-  typed 'quit\r\n' curl -s telnet://$S
+  typed '' curl -s telnet://$S
   finish tcp:23=telnet
 }
 
