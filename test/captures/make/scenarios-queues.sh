@@ -39,6 +39,9 @@ scenario_amqp() {
   typed 'CONNECT\naccept-version:1.0,1.1,1.2\nhost:/\n\n\x00' nc -q1 $S 61613
   typed 'STOMP\nlogin:guest\npasscode:guest\naccept-version:1.2\nhost:/\n\n\x00' nc -q1 $S 61613
   finish tcp:5672=amqp tcp:61613=stomp tcp:1883=mqtt
+  # epmd has left the process group: it is asked to end once RabbitMQ has.
+  ip netns exec $SERVER_NS env ERL_EPMD_PORT=14369 epmd -kill >/dev/null
+  return 0
 }
 
 scenario_zookeeper() {
