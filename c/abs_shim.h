@@ -21,8 +21,9 @@
 #define ABS_QUEUE_MAX 16
 #define ABS_KEY_MAX 16384
 #define ABS_DATABASE_MAX 8
+#define ABS_CONTENT_MAX 131072
 #define ABS_RING_MAX 64
-#define ABS_ABI_VERSION 1
+#define ABS_ABI_VERSION 2
 
 #define ABS_EINVAL (-1)   /* an argument is out of its documented range */
 #define ABS_EDPDK (-2)    /* DPDK refused; abs_last_error() says what and why */
@@ -83,13 +84,18 @@ ABS_API int32_t abs_open_burst(const uint32_t *key, const uint32_t *header,
 ABS_API int32_t abs_hmac_sha256(const uint8_t *key, uint32_t key_bytes, uint32_t offset,
                                 uint32_t length, uint8_t *out);
 
-/* ---- match_shim.c ---- */
+/* ---- match_set_shim.c and match_shim.c ---- */
 ABS_API int32_t abs_match_check(const char *expression, uint32_t flags);
-ABS_API int32_t abs_match_compile(const uint8_t *expressions, uint32_t size_bytes, uint32_t count);
+ABS_API int32_t abs_match_compile(const uint8_t *entries, uint32_t size_bytes, uint32_t count);
+ABS_API int32_t abs_match_load(const uint8_t *entries, uint32_t size_bytes, uint32_t count,
+                               const uint8_t *saved, uint32_t saved_bytes);
+ABS_API int32_t abs_match_save(uint32_t database, uint8_t *out, uint32_t max);
 ABS_API int32_t abs_match_release(uint32_t database);
 ABS_API int32_t abs_match_prepare(uint32_t database);
 ABS_API int32_t abs_match_burst(uint32_t database, const uint8_t *base, const uint32_t *offset,
                                 const uint32_t *length, uint32_t count, uint32_t *match,
                                 uint32_t match_max);
+ABS_API int32_t abs_match_test(uint32_t database, uint32_t id, const uint8_t *text,
+                               uint32_t length, uint32_t from);
 
 #endif

@@ -116,8 +116,8 @@ const REFUSED: readonly { name: string; schema: string; value: object; problem: 
   {
     name: "an unknown field",
     schema: "signature",
-    value: { sig_id: "s", app_name: "a", version: 1, status: "enabled", process: {} },
-    problem: ".process: unknown key",
+    value: { sig_id: "s", app_name: "a", version: 1, status: "enabled", port: 1 },
+    problem: ".port: unknown key",
   },
 ];
 

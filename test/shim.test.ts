@@ -1,14 +1,14 @@
 /**
- * The shim's interface seen from TypeScript: pool, ports, rings, AEAD bursts, matching, and what
- * each call refuses. Oracles: node:crypto (AES-GCM, HMAC), noble (ChaCha20-Poly1305),
- * String.indexOf.
+ * The shim's interface seen from TypeScript: pool, ports, rings, AEAD bursts, and what each call
+ * refuses; matching is shim-match.test.ts. Oracles: node:crypto (AES-GCM, HMAC), noble
+ * (ChaCha20-Poly1305).
  */
 import { describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { addressOf, ealArguments, fixedU32, HEADROOM_BYTES } from "../src/dataplane/shim.ts";
+import { addressOf, ealArguments, HEADROOM_BYTES } from "../src/dataplane/shim.ts";
 import {
   AES_128_GCM,
   AES_256_GCM,
@@ -18,7 +18,7 @@ import {
 } from "../src/dataplane/shim-symbols.ts";
 import { Prng, seed } from "./prng.ts";
 import { oracle } from "./shim/other-libraries.ts";
-import { blob, KEY_CAPACITY, POOL_PACKETS, ShimBench } from "./shim/shim-bench.ts";
+import { KEY_CAPACITY, POOL_PACKETS, ShimBench } from "./shim/shim-bench.ts";
 
 const bench = new ShimBench();
 const { shim, at } = bench;
@@ -383,114 +383,5 @@ describe("seal and open", () => {
     expect(symbols.abs_hmac_sha256(out, 32, offset, 2049, out)).toBe(SHIM_ERROR.argument);
     expect(symbols.abs_hmac_sha256(out, 32, bench.bytes.length, 1, out)).toBe(SHIM_ERROR.argument);
     bench.free(1);
-  });
-});
-
-describe("matching", () => {
-  const DOTALL = 2; // HS_FLAG_DOTALL
-  const MATCH_MAX = 16;
-  const match = fixedU32(3 * MATCH_MAX);
-
-  function scan(database: number, texts: readonly string[], max = MATCH_MAX): number[][] | number {
-    bench.alloc(texts.length);
-    for (const [i, text] of texts.entries()) {
-      bench.bytes.set(Buffer.from(text, "latin1"), bench.offset[i]);
-      bench.length[i] = text.length;
-    }
-    const found = symbols.abs_match_burst(
-      database,
-      bench.bytes,
-      at.offset,
-      at.length,
-      texts.length,
-      match,
-      max,
-    );
-    bench.free(texts.length);
-    if (found < 0) return found;
-    return Array.from({ length: found }, (_, i) => [...match.subarray(3 * i, 3 * i + 3)]);
-  }
-
-  test("tells text, expression and end of each match, and only inside the text", () => {
-    const set = blob([
-      [7, DOTALL, "GET /app1/"],
-      [900, DOTALL, "^\\x2a[0-9]\\r\\n"],
-      [0xffffffff, DOTALL, "\\x00\\xff"],
-    ]);
-    const database = shim.compileExpressions(set, 3);
-    expect(scan(database, ["x"])).toBe(SHIM_ERROR.state); // not prepared in this thread
-    shim.prepareDatabase(database);
-    const texts = ["..GET /app1/", "*3\r\nGET /app1/ ", "GET /app1", "\x00\xff", "*3"];
-    expect(scan(database, texts)).toEqual([
-      [0, 7, 12],
-      [1, 900, 4],
-      [1, 7, 14],
-      [3, 0xffffffff, 2],
-    ]);
-    shim.releaseDatabase(database);
-    expect(scan(database, texts)).toBe(SHIM_ERROR.argument);
-  });
-
-  test("stops when the matches are full", () => {
-    const database = shim.compileExpressions(blob([[1, 0, "a"]]), 1);
-    shim.prepareDatabase(database);
-    expect(scan(database, ["aaaa", "aa"], 3)).toEqual([
-      [0, 1, 1],
-      [0, 1, 2],
-      [0, 1, 3],
-    ]);
-    shim.releaseDatabase(database);
-  });
-
-  test("a database in an old place must be prepared anew", () => {
-    const old = shim.compileExpressions(blob([[1, 0, "a"]]), 1);
-    shim.prepareDatabase(old);
-    shim.releaseDatabase(old);
-    const fresh = shim.compileExpressions(blob([[2, 0, "b"]]), 1);
-    expect(fresh).toBe(old);
-    expect(scan(fresh, ["b"])).toBe(SHIM_ERROR.state);
-    shim.prepareDatabase(fresh);
-    expect(scan(fresh, ["ab"])).toEqual([[0, 2, 2]]);
-    shim.releaseDatabase(fresh);
-  });
-
-  test("what Hyperscan cannot compile is refused with its id and reason", () => {
-    const error = thrownBy(() =>
-      shim.compileExpressions(
-        blob([
-          [5, 0, "fine"],
-          [77, 0, "(a)\\1"],
-        ]),
-        2,
-      ),
-    );
-    expect(error.code).toBe("EXPRESSION_REFUSED");
-    expect(error.message).toContain("expression 77");
-    expect(shim.refusalOf("(a)\\1", 0)).toMatch(/back-reference/i);
-    expect(shim.refusalOf("abc", 0)).toBeUndefined();
-  });
-
-  const broken = [
-    { name: "no final NUL", bytes: blob([[1, 0, "abc"]]).subarray(0, 11), count: 1 },
-    { name: "one expression too few", bytes: blob([[1, 0, "abc"]]), count: 2 },
-    {
-      name: "one too many",
-      bytes: blob([
-        [1, 0, "a"],
-        [2, 0, "b"],
-      ]),
-      count: 1,
-    },
-    { name: "half a head", bytes: new Uint8Array(7), count: 1 },
-    { name: "none", bytes: new Uint8Array(0), count: 0 },
-  ];
-  test.each(broken)("a broken blob is refused: $name", ({ bytes, count }) => {
-    expect(thrownBy(() => shim.compileExpressions(bytes, count)).code).toBe("SHIM_ARGUMENT");
-  });
-
-  test("all places taken", () => {
-    const taken = Array.from({ length: 8 }, () => shim.compileExpressions(blob([[1, 0, "a"]]), 1));
-    expect(thrownBy(() => shim.compileExpressions(blob([[1, 0, "a"]]), 1)).code).toBe("SHIM_STATE");
-    for (const database of taken) shim.releaseDatabase(database);
   });
 });

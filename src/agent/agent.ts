@@ -22,12 +22,14 @@ import { compileProvisioning, contractRuleFor } from "./compiled.ts";
 import { FlowWitness, flowDigest } from "./flow-witness.ts";
 import { kernelRandom } from "./kernel-random.ts";
 import { addressOfBytes, innerMtuOf } from "./own-addresses.ts";
+import { ownCommand } from "./own-command.ts";
 import type { InsideSpec, OutsideSpec } from "./port-spec.ts";
 import type { Provisioning } from "./provisioning.ts";
 import { PuntReader } from "./punt-reader.ts";
 import { Remembered } from "./remembered.ts";
 import { Routes } from "./routes.ts";
 import { SessionDriver } from "./session-driver.ts";
+import { openSignatureDatabase } from "./signature-database.ts";
 import { snapshotFields } from "./snapshot-fields.ts";
 import { loadStamp, saveStamp } from "./state-dir.ts";
 import { StatusServer } from "./status-server.ts";
@@ -88,13 +90,9 @@ export class Agent {
     const ports = await openPorts(shim, options, ROOM_BYTES, 2 * SESSION_CAPACITY);
     try {
       await throwIfStopped(options);
-      const database =
-        compiled.signatures.expressions.count === 0
-          ? undefined
-          : shim.compileExpressions(
-              compiled.signatures.expressions.blob,
-              compiled.signatures.expressions.count,
-            );
+      const { expressions } = compiled.signatures;
+      const compile = [...ownCommand(), "agent", "compile-signatures"];
+      const database = await openSignatureDatabase(shim, expressions, options.stateDir, compile);
       return await assemble(options, shim, ports, compiled, database);
     } catch (error) {
       if (options.signal?.aborted) {

@@ -3,9 +3,14 @@
  * docs/benchmarks.md. Whole processes are timed, start and compiling included, in turn, since
  * that is what a user waits for; the file is in the page cache. Times are wall-clock seconds.
  */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { openShim } from "../dataplane/shim.ts";
 import { AbsError } from "../errors.ts";
+import { readFlowSamples } from "../sig/flow-samples.ts";
 import { makeCapture } from "./dpi-capture.ts";
+import { benchHostile, type HostileResult } from "./dpi-hostile.ts";
+import { benchMatching, type MatchBenchResult } from "./dpi-match.ts";
 import { describeMachine, type MachineReport, median, rounded } from "./machine.ts";
 
 export interface DpiBenchOptions {
@@ -36,6 +41,11 @@ export interface DpiResult {
   readonly ndpi_seconds: readonly number[];
 }
 
+/** What a first payload costs (dpi-match.ts, dpi-hostile.ts). */
+export interface MatchResult extends MatchBenchResult {
+  readonly hostile: readonly HostileResult[];
+}
+
 interface Turn {
   readonly seconds: number;
   readonly residentBytes: number;
@@ -48,6 +58,19 @@ const NDPI = "ndpiReader";
 
 export class DpiBench {
   constructor(private readonly options: DpiBenchOptions) {}
+
+  /** Matching alone, on the first payloads of the captures' flows. */
+  match(): MatchResult {
+    const { captures, turns, progress } = this.options;
+    if (!existsSync(captures)) throw noCaptures(captures);
+    const files = readdirSync(captures).filter((name) => /\.pcap/.test(name));
+    const flows = readFlowSamples(files.map((name) => join(captures, name)));
+    const payloads = flows
+      .flatMap(({ request, response }) => [request, response])
+      .filter(({ length }) => length > 0);
+    const shim = openShim();
+    return { ...benchMatching(shim, payloads, turns, progress), hostile: benchHostile(shim) };
+  }
 
   async run(): Promise<DpiResult> {
     const { abs, file, turns, progress } = this.options;
@@ -91,13 +114,15 @@ export class DpiBench {
   #ensureCapture(): void {
     const { captures, file, progress } = this.options;
     if (existsSync(file)) return;
-    if (!existsSync(captures)) {
-      const remedy = "Name a directory of captures with --captures, or a capture with --file.";
-      throw new AbsError("BENCH_CAPTURES", `There is no directory ${captures}.`, remedy);
-    }
+    if (!existsSync(captures)) throw noCaptures(captures);
     progress(`making ${file}`);
     makeCapture({ captures, file, bytesMin: MEGABYTES_MIN * 1e6, flowsMin: FLOWS_MIN });
   }
+}
+
+function noCaptures(captures: string): AbsError {
+  const remedy = "Name a directory of captures with --captures, or a capture with --file.";
+  return new AbsError("BENCH_CAPTURES", `There is no directory ${captures}.`, remedy);
 }
 
 /** Runs a program to its end. Throws AbsError `BENCH_PROGRAM` when it fails. */

@@ -9,6 +9,7 @@ import { Agent, type AgentOptions } from "../agent/agent.ts";
 import { ownCommand } from "../agent/own-command.ts";
 import { parseInside, parseOutside } from "../agent/port-spec.ts";
 import { loadProvisioning, type Provisioning } from "../agent/provisioning.ts";
+import { serveCompile } from "../agent/signature-database.ts";
 import { readStatus } from "../agent/status-server.ts";
 import { AbsError } from "../errors.ts";
 import { EventLog } from "../observe/event-log.ts";
@@ -212,6 +213,12 @@ const restore = defineCommand({
   },
 });
 
+/** Started by the agent: see agent/signature-database.ts. */
+const compileSignatures = defineCommand({
+  meta: { name: "compile-signatures", hidden: true },
+  run: serveCompile,
+});
+
 const guard = defineCommand({
   meta: {
     name: "guard",
@@ -226,5 +233,5 @@ const guard = defineCommand({
 
 export const agentCommand = defineCommand({
   meta: { name: "agent", description: "the agent in a VM" },
-  subCommands: { run, status, restore, guard },
+  subCommands: { run, status, restore, guard, "compile-signatures": compileSignatures },
 });

@@ -4,7 +4,7 @@
  */
 import { defineCommand } from "citty";
 import { ownCommand } from "../agent/own-command.ts";
-import { DpiBench, type DpiResult } from "../bench/dpi.ts";
+import { DpiBench, type DpiResult, type MatchResult } from "../bench/dpi.ts";
 import { formatTable } from "../bench/table.ts";
 import { AbsError } from "../errors.ts";
 import { notes } from "./notes.ts";
@@ -19,6 +19,7 @@ export const benchDpiCommand = defineCommand({
       description: "captures that the large one is made of",
     },
     file: { type: "string", default: "build/bench/dpi.pcap", description: "the large capture" },
+    "match-only": { type: "boolean", default: false, description: "no large capture" },
     turns: { type: "string", default: "5", description: "how often each program runs" },
   },
   async run({ args }) {
@@ -33,11 +34,31 @@ export const benchDpiCommand = defineCommand({
     const { captures, file } = args;
     const progress = (words: string) => notes.info(words);
     const bench = new DpiBench({ abs: ownCommand(), captures, file, turns, progress });
-    const result = await bench.run();
-    const text = args.output === "json" ? `${JSON.stringify(result, null, 2)}\n` : dpiText(result);
+    const result = args["match-only"] ? undefined : await bench.run();
+    const match = bench.match();
+    const text =
+      args.output === "json"
+        ? `${JSON.stringify({ ...result, ...match }, null, 2)}\n`
+        : (result === undefined ? "" : `${dpiText(result)}\n`) + matchText(match);
     process.stdout.write(text);
   },
 });
+
+function matchText({ sets, match_ratio, hostile }: MatchResult): string {
+  const rows = sets.map((set) => [
+    `${set.signatures}, ${100 * set.regex_share} % regular expressions`,
+    set.ns.toFixed(0),
+    set.compile_seconds.toFixed(2),
+    (set.database_bytes / 1e6).toFixed(1),
+  ]);
+  const bytes = Object.keys(hostile[0]?.ns ?? {});
+  const times = hostile.map((one) => [one.expr, ...bytes.map((size) => String(one.ns[size]))]);
+  return (
+    `${formatTable(["signatures", "ns a payload", "compile s", "database MB"], rows)}\n` +
+    `10,000 signatures cost ${match_ratio.toFixed(2)} times what 100 cost.\n\n` +
+    formatTable(["hostile expression, ns", ...bytes.map((size) => `${size} bytes`)], times)
+  );
+}
 
 function dpiText(result: DpiResult): string {
   const { machine, file } = result;

@@ -6,7 +6,7 @@
  */
 
 /** What c/abs_shim.h calls ABS_ABI_VERSION: a shim of another number is refused. */
-export const SHIM_ABI_VERSION = 1;
+export const SHIM_ABI_VERSION = 2;
 
 /** The most packets one call moves (ABS_BURST_MAX). */
 export const BURST_MAX = 64;
@@ -74,9 +74,12 @@ export const SHIM_SYMBOLS = {
   abs_hmac_sha256: { args: [ptr, u32, u32, u32, ptr], returns: i32 },
   abs_match_check: { args: [ptr, u32], returns: i32 },
   abs_match_compile: { args: [ptr, u32, u32], returns: i32 },
+  abs_match_load: { args: [ptr, u32, u32, ptr, u32], returns: i32 },
+  abs_match_save: { args: [u32, ptr, u32], returns: i32 },
   abs_match_release: { args: [u32], returns: i32 },
   abs_match_prepare: { args: [u32], returns: i32 },
   abs_match_burst: { args: [u32, ptr, ptr, ptr, u32, ptr, u32], returns: i32 },
+  abs_match_test: { args: [u32, u32, ptr, u32, u32], returns: i32 },
 } as const;
 
 type Argument<T> = T extends "ptr" ? number | NodeJS.TypedArray : number;

@@ -310,15 +310,32 @@ export class Shim {
     return result < 0 ? this.lastError() : undefined;
   }
 
-  /**
-   * @param expressions the blob that abs_match_compile documents. Returns the database's number.
-   */
-  compileExpressions(expressions: Uint8Array, count: number): number {
+  /** @param entries as abs_match_compile documents them, of `count` contents. Returns the set. */
+  compileExpressions(entries: Uint8Array, count: number): number {
     return this.check(
-      this.symbols.abs_match_compile(expressions, expressions.length, count),
-      `Compiling ${count} expressions failed`,
+      this.symbols.abs_match_compile(entries, entries.length, count),
+      `Compiling ${count} contents failed`,
       "Correct the expression named above; `abs sig lint` checks a file before it is used.",
     );
+  }
+
+  /**
+   * As compileExpressions, from what saveExpressions gave for the same entries; undefined when
+   * this machine or this version of Hyperscan does not take it.
+   */
+  loadExpressions(entries: Uint8Array, count: number, saved: Uint8Array): number | undefined {
+    const result = this.symbols.abs_match_load(entries, entries.length, count, saved, saved.length);
+    if (result === SHIM_ERROR.match) return undefined;
+    return this.check(result, `Loading ${count} compiled contents failed`);
+  }
+
+  /** What loadExpressions takes. */
+  saveExpressions(database: number): Uint8Array {
+    const tried = `Saving database ${database} failed`;
+    const bytes = this.check(this.symbols.abs_match_save(database, 0, 0), tried);
+    const saved = fixedU8(bytes);
+    this.check(this.symbols.abs_match_save(database, saved, bytes), tried);
+    return saved;
   }
 
   /** In each thread that scans with `database`. */

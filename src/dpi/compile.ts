@@ -5,36 +5,36 @@
  * applications that would tie on one and the same payload are an error (ties.ts). Control plane.
  */
 
-import { ascii, concat } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
 import {
   contentNeed,
   contentPinnedBytes,
   contentPositions,
-  contentUsesEnd,
-  contentWidth,
   PINNED_POSITIONS_MAX,
-  searchExpression,
 } from "./content-expression.ts";
+import { ContentTable } from "./content-table.ts";
+import { csr } from "./csr.ts";
+import { numberIndex } from "./number-index.ts";
 import type { AppSignature, ContentDirection, NumberRange, SignatureContent } from "./signature.ts";
 import { NO_END, REQUEST, SET_WORDS, SETTINGS, type SignatureSnapshot } from "./snapshot.ts";
 import { checkTies } from "./ties.ts";
+import { placeIndex, tellingPosition, waitIndex } from "./wait-index.ts";
 
 export interface CompiledSignatures {
   readonly snapshot: SignatureSnapshot;
-  /** For abs_match_compile: per expression u32le id, u32le flags, PCRE, NUL. */
+  /** For abs_match_compile: entries of all contents, and how many contents. */
   readonly expressions: { readonly blob: Uint8Array; readonly count: number };
-  /** PCRE text by expression id, for messages and tests. */
-  readonly expressionTexts: readonly string[];
+  /** By content number, for messages and tests. */
+  readonly contents: readonly SignatureContent[];
   /** By index, in winning order. */
   readonly signatures: readonly AppSignature[];
   /** Pairs that might tie on some payload without it being certain; in words. */
   readonly warnings: readonly string[];
 }
 
-/** How many expressions abs_match_compile takes. */
-const EXPRESSIONS_MAX = 65_536;
 const SIGNATURES_MAX = 65_000;
+/** Contents that weigh less are found in most payloads, a single zero byte for one. */
+const WEAK = 2.5;
 
 const DIRECTIONS: readonly ContentDirection[] = ["request", "response"];
 
@@ -47,25 +47,27 @@ export function compileSignatures(
   tagOf: (app: string) => number,
 ): CompiledSignatures {
   checkIds(signatures);
+  checkProcesses(signatures);
   const ranked = signatures.filter(({ status }) => status === "enabled").sort(compareRank);
   if (ranked.length > SIGNATURES_MAX) {
     const message = `${ranked.length} signatures are enabled; at most ${SIGNATURES_MAX} fit.`;
     throw new AbsError("SIGNATURE_INVALID", message, "Disable those that are not needed.");
   }
   const warnings = checkTies(ranked, sameRank);
-  const table = new ExpressionTable();
+  const table = new ContentTable();
   const payload = payloadArrays(ranked, table);
   const snapshot: SignatureSnapshot = {
     ...numberArrays(ranked, tagOf),
-    ...payload,
-    ...table.arrays(),
+    ...payload.arrays,
+    ...contentArrays(table),
     ...listArrays(ranked, payload),
-    settings: settingsOf(ranked, table.count, payload.need),
+    rank: ranksOf(ranked),
+    settings: settingsOf(ranked, table, payload.arrays.need),
   };
   return {
     snapshot,
     expressions: { blob: table.blob(), count: table.count },
-    expressionTexts: table.texts,
+    contents: table.contents,
     signatures: ranked,
     warnings,
   };
@@ -109,6 +111,16 @@ export function pinnedNumbers(signature: AppSignature): number {
   ].filter((field) => field !== undefined).length;
 }
 
+/** A requirement that nobody enforces must not pass for one that is met. */
+function checkProcesses(signatures: readonly AppSignature[]): void {
+  for (const { id, place, process, status } of signatures) {
+    if (process === undefined || status !== "enabled") continue;
+    const message = `${place}: "${id}" requires a process, which this version cannot attest.`;
+    const remedy = 'Set its status to "disabled", or remove process, until attestation is there.';
+    throw new AbsError("SIGNATURE_INVALID", message, remedy);
+  }
+}
+
 function checkIds(signatures: readonly AppSignature[]): void {
   const places = new Map<string, string>();
   for (const { id, place } of signatures) {
@@ -118,63 +130,6 @@ function checkIds(signatures: readonly AppSignature[]): void {
       throw new AbsError("SIGNATURE_INVALID", message, "Give each signature its own sig_id.");
     }
     places.set(id, place);
-  }
-}
-
-/** Distinct expressions, numbered in order of first use, and who uses them. */
-class ExpressionTable {
-  readonly texts: string[] = [];
-  private readonly flags: number[] = [];
-  private readonly endMin: number[] = [];
-  private readonly endMax: number[] = [];
-  private readonly uses: number[][] = [];
-  private readonly numbers = new Map<string, number>();
-
-  get count(): number {
-    return this.texts.length;
-  }
-
-  numberOf(content: SignatureContent): number {
-    const { pcre, flags, endMin, endMax } = searchExpression(content);
-    const key = `${flags} ${endMin} ${endMax} ${pcre}`;
-    const known = this.numbers.get(key);
-    if (known !== undefined) return known;
-    const number = this.texts.length;
-    if (number === EXPRESSIONS_MAX) {
-      const message = `The signatures hold more than ${EXPRESSIONS_MAX} different expressions.`;
-      throw new AbsError("SIGNATURE_INVALID", message, "Disable signatures that are not needed.");
-    }
-    this.numbers.set(key, number);
-    this.texts.push(pcre);
-    this.flags.push(flags);
-    this.endMin.push(endMin);
-    this.endMax.push(endMax);
-    this.uses.push([]);
-    return number;
-  }
-
-  addUse(expression: number, use: number): void {
-    this.uses[expression]?.push(use);
-  }
-
-  arrays() {
-    const { starts, items } = csr(this.uses);
-    return {
-      useStart: starts,
-      uses: items,
-      endMin: Uint32Array.from(this.endMin),
-      endMax: Uint32Array.from(this.endMax),
-    };
-  }
-
-  blob(): Uint8Array {
-    const parts = this.texts.map((text, id) => {
-      const header = new DataView(new ArrayBuffer(8));
-      header.setUint32(0, id, true);
-      header.setUint32(4, this.flags[id] ?? 0, true);
-      return concat(new Uint8Array(header.buffer), ascii(text), Uint8Array.of(0));
-    });
-    return concat(...parts);
   }
 }
 
@@ -190,6 +145,7 @@ function numberArrays(signatures: readonly AppSignature[], tagOf: (app: string) 
   const ports = csr([
     ...signatures.map(({ sourcePorts }) => packed(sourcePorts)),
     ...signatures.map(({ destinationPorts }) => packed(destinationPorts)),
+    ...signatures.map(({ usualPorts }) => packed(usualPorts)),
   ]);
   const addresses = [
     ...signatures.map(({ sourceAddresses }) => sourceAddresses ?? []),
@@ -202,7 +158,8 @@ function numberArrays(signatures: readonly AppSignature[], tagOf: (app: string) 
     protocols,
     ports: ports.items,
     sourcePortStart: ports.starts.slice(0, count + 1),
-    destinationPortStart: ports.starts.slice(count),
+    destinationPortStart: ports.starts.slice(count, 2 * count + 1),
+    usualPortStart: ports.starts.slice(2 * count),
     ranges: Uint32Array.from(
       addresses.flat().flatMap(({ version, low, high }) => [version, ...low, ...high]),
     ),
@@ -214,42 +171,62 @@ function numberArrays(signatures: readonly AppSignature[], tagOf: (app: string) 
 }
 
 /** What each signature asks of the payloads of each direction, by 2 * signature + direction. */
-function payloadArrays(signatures: readonly AppSignature[], table: ExpressionTable) {
+function payloadArrays(signatures: readonly AppSignature[], table: ContentTable) {
   const judges: number[] = [];
-  const positives: number[] = [];
-  const negatives: number[][] = [];
+  const isPlain: boolean[] = [];
+  const checks: number[][] = [];
   const need: number[] = [];
+  const placed: number[] = [];
   const pinned: number[][] = [];
   const sets = new SetTable();
   for (const [i, signature] of signatures.entries()) {
     for (const [d, direction] of DIRECTIONS.entries()) {
       const contents = signature.contents.filter((content) => content.direction === direction);
       const positive = contents.filter(({ not }) => !not);
-      const expressions = new Set(positive.map((content) => table.numberOf(content)));
-      for (const expression of expressions) table.addUse(expression, 2 * i + d);
+      const required = [...new Set(positive.map((content) => table.numberOf(content)))];
+      const rarest = table.rarestOf(required);
+      const isPlaced = rarest !== undefined && isWeak(table, rarest, signature, direction);
+      if (rarest !== undefined && !isPlaced) table.addUse(rarest, 2 * i + d);
+      placed.push(Number(isPlaced));
       const unwanted = contents.filter(({ not }) => not);
       // Numbers alone identify by the request; only contents say anything about responses.
       const byNumbersAlone = d === REQUEST && signature.contents.length === 0;
       judges.push(Number(contents.length > 0 || byNumbersAlone));
-      positives.push(expressions.size);
-      negatives.push([...new Set(unwanted.map((content) => table.numberOf(content)))]);
+      isPlain.push(required.length === 0);
+      checks.push([
+        ...required.map((content) => content << 1),
+        ...unwanted.map((content) => (table.numberOf(content) << 1) | 1),
+      ]);
       const lengthMin = d === REQUEST ? (signature.length?.low ?? 0) : 0;
       need.push(Math.max(lengthMin, ...positive.map(contentNeed)));
       pinned.push(sets.pinnedOf(positive));
     }
   }
-  const negative = csr(negatives);
+  const check = csr(checks);
   const pins = csr(pinned);
   return {
-    judges: Uint8Array.from(judges),
-    positives: Uint32Array.from(positives),
-    negativeStart: negative.starts,
-    negatives: negative.items,
-    need: Uint32Array.from(need),
-    pinnedStart: pins.starts,
-    pinned: pins.items,
-    sets: sets.words(),
+    isPlain,
+    arrays: {
+      judges: Uint8Array.from(judges),
+      checkStart: check.starts,
+      checks: check.items,
+      need: Uint32Array.from(need),
+      pinnedStart: pins.starts,
+      pinned: pins.items,
+      sets: sets.words(),
+      ...placeIndex(signatures, placed),
+    },
   };
+}
+
+/** Whether a byte at a fixed position tells as much as what would be scanned for. */
+function isWeak(
+  table: ContentTable,
+  rarest: number,
+  signature: AppSignature,
+  direction: ContentDirection,
+): boolean {
+  return table.weightOf(rarest) < WEAK && tellingPosition(signature, direction) !== undefined;
 }
 
 /** Distinct byte sets, numbered. */
@@ -279,60 +256,52 @@ class SetTable {
 
 function listArrays(
   signatures: readonly AppSignature[],
-  payload: { judges: Uint8Array; positives: Uint32Array; need: Uint32Array },
+  { isPlain, arrays }: ReturnType<typeof payloadArrays>,
 ) {
   const indexes = signatures.map((_, i) => i);
-  const judging = (d: number) => indexes.filter((i) => payload.judges[2 * i + d] === 1);
-  const needOf = (i: number, d: number) => payload.need[2 * i + d] ?? 0;
-  const plain = csr(
-    DIRECTIONS.map((_, d) => judging(d).filter((i) => payload.positives[2 * i + d] === 0)),
-  );
-  const needy = csr(
-    DIRECTIONS.map((_, d) =>
-      judging(d)
-        .filter((i) => needOf(i, d) > 0)
-        .sort((left, right) => needOf(right, d) - needOf(left, d) || left - right),
-    ),
-  );
+  const judging = (d: number) => indexes.filter((i) => arrays.judges[2 * i + d] === 1);
+  const plain = csr(DIRECTIONS.map((_, d) => judging(d).filter((i) => isPlain[2 * i + d])));
   const numbers = signatures.map(pinnedNumbers);
-  const byNumbers = judging(REQUEST).sort(
+  const easiest = judging(REQUEST).sort(
     (left, right) => (numbers[left] ?? 0) - (numbers[right] ?? 0) || left - right,
   );
+  const waits = Array.from(arrays.need, (need, use) => (arrays.judges[use] === 1 ? need : 0));
   return {
     plainStart: plain.starts,
     plain: plain.items,
-    needyStart: needy.starts,
-    needy: needy.items,
-    byNumbers: Uint32Array.from(byNumbers),
+    ...waitIndex(signatures, waits),
+    ...numberIndex(signatures, easiest),
   };
+}
+
+function contentArrays(table: ContentTable) {
+  const { starts, items } = csr(table.usesOf());
+  return { useStart: starts, uses: items, scanKind: table.scanKinds() };
+}
+
+/** Equal numbers for equal ranks, counting up. */
+function ranksOf(signatures: readonly AppSignature[]): Uint32Array {
+  const ranks = new Uint32Array(signatures.length);
+  for (const [i, signature] of signatures.entries()) {
+    const before = signatures[i - 1];
+    if (before === undefined) continue;
+    ranks[i] = (ranks[i - 1] ?? 0) + (sameRank(before, signature) ? 0 : 1);
+  }
+  return ranks;
 }
 
 function settingsOf(
   signatures: readonly AppSignature[],
-  expressions: number,
+  table: ContentTable,
   need: Uint32Array,
 ): Uint32Array {
   const settings = new Uint32Array(SETTINGS);
-  const contents = signatures.flatMap((signature) => signature.contents);
-  let scanBytes = 0;
-  for (const content of contents) {
-    const { depth, expression } = content;
-    const anchored = expression.kind === "regex" && expression.regex.anchored;
-    const reach = Math.min(depth, anchored ? contentWidth(content).max : Infinity);
-    const end = contentUsesEnd(content) ? NO_END : reach;
-    scanBytes = Math.max(scanBytes, Math.min(end, NO_END));
-  }
   const needs = [0, 1].map((d) =>
     need.reduce((most, n, i) => (i % 2 === d ? Math.max(most, n) : most), 0),
   );
-  settings.set([signatures.length, expressions, needs[0] ?? 0, needs[1] ?? 0, scanBytes]);
+  const count = signatures.length;
+  settings.set([count, table.count, needs[0] ?? 0, needs[1] ?? 0, table.scanBytes]);
   return settings;
-}
-
-function csr(lists: readonly (readonly number[])[]): { starts: Uint32Array; items: Uint32Array } {
-  const starts = new Uint32Array(lists.length + 1);
-  for (const [i, list] of lists.entries()) starts[i + 1] = (starts[i] ?? 0) + list.length;
-  return { starts, items: Uint32Array.from(lists.flat()) };
 }
 
 function bit(number: number): number {

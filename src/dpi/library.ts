@@ -1,34 +1,14 @@
 /**
- * The built-in signatures (signatures/*.json), bundled into the executable so that they need no
- * file at run time. One file an application, named for it; a file holds one signature for each way
- * the application begins.
+ * The built-in signatures: every signatures/*.json, bundled into the executable so that they need
+ * no file at run time. One file an application, named for it; a file holds one signature for each
+ * way the application begins. Adding a file there is all it takes (library-files.ts).
  */
 
-import dns from "../../signatures/dns.json";
-import http from "../../signatures/http.json";
-import iperf3 from "../../signatures/iperf3.json";
-import mysql from "../../signatures/mysql.json";
-import ntp from "../../signatures/ntp.json";
-import ping from "../../signatures/ping.json";
-import postgresql from "../../signatures/postgresql.json";
-import redis from "../../signatures/redis.json";
-import ssh from "../../signatures/ssh.json";
-import tls from "../../signatures/tls.json";
+import { readLibraryFiles } from "./library-files.ts" with { type: "macro" };
 import { parseSignatures } from "./schema.ts";
 import type { AppSignature } from "./signature.ts";
 
-const FILES: Readonly<Record<string, unknown>> = {
-  dns,
-  http,
-  iperf3,
-  mysql,
-  ntp,
-  ping,
-  postgresql,
-  redis,
-  ssh,
-  tls,
-};
+const FILES: Readonly<Record<string, string>> = readLibraryFiles();
 
 /** Names of the applications in the library. */
 export function libraryNames(): string[] {
@@ -37,8 +17,8 @@ export function libraryNames(): string[] {
 
 /** The signatures of one application; empty when the library has none. */
 export function librarySignature(app: string): AppSignature[] {
-  if (!Object.hasOwn(FILES, app)) return [];
-  return parseSignatures(JSON.stringify(FILES[app], null, 2), `signatures/${app}.json`);
+  const text = Object.hasOwn(FILES, app) ? FILES[app] : undefined;
+  return text === undefined ? [] : parseSignatures(text, `signatures/${app}.json`);
 }
 
 /** All of them. */

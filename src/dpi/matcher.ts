@@ -1,48 +1,42 @@
 /**
  * Which signature a first payload matches (design/agent.md "Application signatures"). Hot path.
- * One scan finds all expressions of all signatures; here the reports are counted per signature and
- * the numbers, lengths and forbidden contents of those complete are compared. The cost of a
- * payload follows its matches, not the number of signatures. The same code serves the agent and
+ * One scan looks for the rarest content of every signature at once; a signature whose content was
+ * found is compared in full: numbers, lengths, its other contents. The cost of a payload follows
+ * what is found in it, not the number of signatures. The same code serves the agent and
  * `abs sig test`.
+ *
+ * Where contents of both directions are asked for, match() judges by the request's alone, because
+ * the agent must decide before the responder answers; matchFlow() knows both and asks for both.
  *
  * A payload shorter than a signature needs is not judged against it: while that signature would win
  * and nothing so far contradicts it, the answer is NEED_MORE.
  */
 
 import { type Pointer, ptr, read } from "bun:ffi";
-import { RANGE_WORDS, rangeHolds } from "../wire/address-range.ts";
+import { type FlowNumbers, isAtHome, isPossible, numbersFit, possibleRow } from "./number-fit.ts";
+import { AND_MORE } from "./number-index.ts";
 import {
   REQUEST,
+  RESPONSE,
+  SCAN_EXACT,
+  SCAN_MASK,
   SET_WORDS,
-  SETTING_EXPRESSIONS,
+  SETTING_CONTENTS,
   SETTING_NEED_REQUEST,
   SETTING_SCAN_BYTES,
-  SETTING_SIGNATURES,
   type SignatureSnapshot,
+  WAIT_ANY,
+  WAIT_LISTS,
 } from "./snapshot.ts";
+
+export type { FlowNumbers };
 
 /** No signature matches, however the payload goes on. */
 export const NO_MATCH = -1;
 /** A signature that would win needs more bytes than there are yet. */
 export const NEED_MORE = -2;
 
-/** Numbers of a flow as its initiator sends; a ParsedPacket of the initiator is one. */
-export interface FlowNumbers {
-  ipVersion: number;
-  transportProtocol: number;
-  source0: number;
-  source1: number;
-  source2: number;
-  source3: number;
-  sourcePort: number;
-  destination0: number;
-  destination1: number;
-  destination2: number;
-  destination3: number;
-  destinationPort: number;
-}
-
-/** The shim's call (c/match_shim.c). */
+/** The shim's calls (c/match_shim.c). */
 export interface MatchScanner {
   abs_match_burst(
     database: number,
@@ -53,63 +47,75 @@ export interface MatchScanner {
     match: Pointer,
     matchMax: number,
   ): number;
+  abs_match_test(
+    database: number,
+    content: number,
+    text: Pointer,
+    length: number,
+    from: number,
+  ): number;
 }
 
-/** Words of one report: text, expression, match end. */
-const REPORT_WORDS = 3;
+/** Words of one report: text, content, match end. */
+export const REPORT_WORDS = 3;
 
 export class Matcher {
-  /** Payloads whose reports did not fit and scans the shim refused: both are answered NO_MATCH. */
-  overflows = 0;
+  /** Scans that the shim refused: they are answered NO_MATCH. */
   failures = 0;
+  /** Most reports that a scan of one payload can give: each content once. */
+  readonly reportsMax: number;
 
   private readonly reports: Uint32Array;
-  private readonly textOffset = new Uint32Array(1);
-  private readonly textLength = new Uint32Array(1);
+  private readonly textOffset = new Uint32Array(new ArrayBuffer(4));
+  private readonly textLength = new Uint32Array(new ArrayBuffer(4));
   private readonly reportsPointer: Pointer;
   private readonly offsetPointer = ptr(this.textOffset);
   private readonly lengthPointer = ptr(this.textLength);
-  /** Equal to `turn` when the expression matched in the running turn. */
-  private readonly matchedIn: Uint32Array;
-  /** By 2 * signature + direction: expressions found so far, valid when `countedIn` is `turn`. */
-  private readonly counted: Uint32Array;
-  private readonly countedIn: Uint32Array;
-  /** Signatures whose expressions all matched in the running turn. */
-  private readonly complete: Uint32Array;
-  private completeCount = 0;
+  /** By content: whether it is in its payload, valid when `knownIn` is `turn`. */
+  private readonly isThere: Uint8Array;
+  private readonly knownIn: Uint32Array;
   private turn = 0;
 
+  /** What is judged in the running turn, by direction: is it, where is it, how long is it. */
+  private readonly isJudged = new Uint8Array(2);
+  private readonly address = new Float64Array(2);
+  private readonly length = new Uint32Array(2);
+  /** Bytes that are there: a capture may have cut the payload. */
+  private readonly captured = new Uint32Array(2);
+
   /**
-   * `database`: of abs_match_compile, prepared by this thread; ignored when there are no
-   * expressions. `reportsMax`: reports kept of one payload.
+   * `database`: of abs_match_compile, prepared by this thread; ignored when there are no contents.
    */
   constructor(
-    private readonly snapshot: SignatureSnapshot,
-    private readonly database: number,
-    private readonly scanner: MatchScanner,
-    private readonly reportsMax = 8192,
+    readonly snapshot: SignatureSnapshot,
+    readonly database: number,
+    readonly scanner: MatchScanner,
   ) {
-    const signatures = snapshot.settings[SETTING_SIGNATURES];
-    this.reports = new Uint32Array(REPORT_WORDS * reportsMax);
+    const contents = snapshot.settings[SETTING_CONTENTS];
+    this.reportsMax = contents + 1;
+    this.reports = new Uint32Array(new ArrayBuffer(4 * REPORT_WORDS * this.reportsMax));
     this.reportsPointer = ptr(this.reports);
-    this.matchedIn = new Uint32Array(Math.max(1, snapshot.settings[SETTING_EXPRESSIONS]));
-    this.counted = new Uint32Array(Math.max(1, 2 * signatures));
-    this.countedIn = new Uint32Array(Math.max(1, 2 * signatures));
-    this.complete = new Uint32Array(Math.max(1, signatures));
+    this.isThere = new Uint8Array(Math.max(1, contents));
+    this.knownIn = new Uint32Array(Math.max(1, contents));
   }
 
-  /** Whether the numbers alone leave a signature possible (flow state `establishing`). */
+  /**
+   * Whether the numbers alone leave a signature possible (flow state `establishing`). Where more
+   * signatures are for one port than are worth asking, the answer is yes.
+   */
   hasCandidate(numbers: FlowNumbers): boolean {
-    const signatures = this.snapshot.byNumbers;
-    for (let i = 0; i < signatures.length; i++) {
-      if (this.numbersFit(signatures[i], numbers)) return true;
-    }
-    return false;
+    return isPossible(this.snapshot, numbers);
   }
 
   /** Tag index of the signature's application; 0 when no tag is issued for it. */
   tagOf(signature: number): number {
     return this.snapshot.tag[signature];
+  }
+
+  /** Leading bytes of a payload of `length` bytes that must be scanned. */
+  scanLength(length: number): number {
+    const bytes = this.snapshot.settings[SETTING_SCAN_BYTES];
+    return length < bytes ? length : bytes;
   }
 
   /**
@@ -130,46 +136,90 @@ export class Matcher {
   ): number {
     const found = this.scan(address, length);
     if (found < 0) return NO_MATCH;
-    return this.resolve(direction, numbers, address, length, final, this.reports, 0, found);
+    this.takePayload(direction, address, length, length, this.reports, 0, found);
+    return this.resolve(direction, numbers, final, this.reports, 0, found);
   }
 
   /**
-   * Judges one payload by the reports [first, end) of a scan, which must all be of that payload:
-   * for callers that scan a burst at once. `address` is read only when the payload is short.
+   * Begins to judge one payload: `length` bytes, of which `captured` are at `address`, and reports
+   * [first, end) of their scan. For callers that scan themselves; resolve() and fits() follow.
    */
+  takePayload(
+    direction: number,
+    address: number,
+    captured: number,
+    length: number,
+    reports: Uint32Array,
+    first: number,
+    end: number,
+  ): void {
+    this.begin();
+    this.take(direction, address, captured, reports, first, end);
+    this.length[direction] = length;
+  }
+
+  /** Judges the payload taken last, by the same reports. */
   resolve(
     direction: number,
     numbers: FlowNumbers,
-    address: number,
-    length: number,
     final: number,
     reports: Uint32Array,
     first: number,
     end: number,
   ): number {
-    this.beginTurn();
-    for (let i = first; i < end; i++) {
-      this.count(reports[REPORT_WORDS * i + 1], reports[REPORT_WORDS * i + 2], direction);
-    }
-    let winner = this.snapshot.settings[SETTING_SIGNATURES];
-    for (let i = 0; i < this.completeCount; i++) {
-      const signature = this.complete[i];
-      if (signature < winner && this.fits(signature, direction, numbers, length)) {
-        winner = signature;
-      }
-    }
-    winner = this.bestPlain(winner, direction, numbers, length);
-    if (final === 0 && this.mayStillLose(winner, direction, numbers, address, length)) {
-      return NEED_MORE;
-    }
-    return winner < this.snapshot.settings[SETTING_SIGNATURES] ? winner : NO_MATCH;
+    const winner = this.winner(NO_MATCH, direction, numbers, reports, first, end);
+    if (final === 0 && this.mayStillLose(winner, direction, numbers)) return NEED_MORE;
+    return winner;
   }
 
-  /** Reports written, or -1 when they did not fit or the shim failed. */
+  /**
+   * Judges a whole flow: first payloads of both sides, either may be empty. Reports [first, middle)
+   * are of the request's scan, [middle, end) of the response's: flow-burst.ts scans for many flows
+   * at once. Without a request the responder's contents decide alone.
+   */
+  resolveFlow(
+    numbers: FlowNumbers,
+    requestAddress: number,
+    requestLength: number,
+    responseAddress: number,
+    responseLength: number,
+    reports: Uint32Array,
+    first: number,
+    middle: number,
+    end: number,
+  ): number {
+    this.begin();
+    let winner = NO_MATCH;
+    if (requestLength === 0 && responseLength > 0) {
+      this.take(RESPONSE, responseAddress, responseLength, reports, middle, end);
+      winner = this.winner(winner, RESPONSE, numbers, reports, middle, end);
+      this.isJudged[RESPONSE] = 0;
+      this.take(REQUEST, requestAddress, 0, reports, first, first);
+      return this.winner(winner, REQUEST, numbers, reports, first, first);
+    }
+    this.take(REQUEST, requestAddress, requestLength, reports, first, middle);
+    if (responseLength > 0) {
+      this.take(RESPONSE, responseAddress, responseLength, reports, middle, end);
+      winner = this.winner(winner, RESPONSE, numbers, reports, middle, end);
+    }
+    return this.winner(winner, REQUEST, numbers, reports, first, middle);
+  }
+
+  /** Of two signatures, whether `left` wins; NO_MATCH loses to all. */
+  beats(left: number, right: number, numbers: FlowNumbers): boolean {
+    if (right === NO_MATCH) return left !== NO_MATCH;
+    const rank = this.snapshot.rank;
+    if (rank[left] !== rank[right]) return rank[left] < rank[right];
+    const port = numbers.destinationPort;
+    const isHome = isAtHome(this.snapshot, left, port);
+    if (isHome !== isAtHome(this.snapshot, right, port)) return isHome;
+    return left < right;
+  }
+
+  /** Reports written, or -1 when the shim failed. */
   private scan(address: number, length: number): number {
-    if (length === 0 || this.snapshot.settings[SETTING_EXPRESSIONS] === 0) return 0;
-    const scanBytes = this.snapshot.settings[SETTING_SCAN_BYTES];
-    this.textLength[0] = Math.min(length, scanBytes);
+    if (length === 0 || this.snapshot.settings[SETTING_CONTENTS] === 0) return 0;
+    this.textLength[0] = this.scanLength(length);
     const found = this.scanner.abs_match_burst(
       this.database,
       address as Pointer,
@@ -179,173 +229,215 @@ export class Matcher {
       this.reportsPointer,
       this.reportsMax,
     );
-    if (found < 0) {
-      this.failures++;
-      return -1;
-    }
-    if (found < this.reportsMax) return found;
-    this.overflows++;
-    return -1;
+    if (found < 0) this.failures++;
+    return found;
   }
 
-  private beginTurn(): void {
-    this.completeCount = 0;
+  private begin(): void {
+    this.isJudged[REQUEST] = 0;
+    this.isJudged[RESPONSE] = 0;
     this.turn = (this.turn + 1) >>> 0;
     if (this.turn !== 0) return;
-    this.matchedIn.fill(0);
-    this.countedIn.fill(0);
+    this.knownIn.fill(0);
     this.turn = 1;
   }
 
-  /** Takes one report: the expression counts once for each signature that uses it. */
-  private count(expression: number, end: number, direction: number): void {
-    const snapshot = this.snapshot;
-    if (this.matchedIn[expression] === this.turn) return;
-    if (end > snapshot.endMax[expression] || end < snapshot.endMin[expression]) return;
-    this.matchedIn[expression] = this.turn;
-    const last = snapshot.useStart[expression + 1];
-    for (let i = snapshot.useStart[expression]; i < last; i++) {
-      const use = snapshot.uses[i];
-      if ((use & 1) !== direction) continue;
-      const counted = this.countedIn[use] === this.turn ? this.counted[use] + 1 : 1;
-      this.countedIn[use] = this.turn;
-      this.counted[use] = counted;
-      if (counted === snapshot.positives[use]) this.complete[this.completeCount++] = use >>> 1;
+  /** Takes a payload and what its scan is certain of. */
+  private take(
+    direction: number,
+    address: number,
+    captured: number,
+    reports: Uint32Array,
+    first: number,
+    end: number,
+  ): void {
+    this.isJudged[direction] = 1;
+    this.address[direction] = address;
+    this.length[direction] = captured;
+    this.captured[direction] = captured;
+    for (let i = first; i < end; i++) {
+      const content = reports[REPORT_WORDS * i + 1];
+      if (this.snapshot.scanKind[content] !== (SCAN_EXACT | (direction << 2))) continue;
+      this.knownIn[content] = this.turn;
+      this.isThere[content] = 1;
     }
   }
 
-  /** Whether a signature whose required contents were found fits in everything else. */
-  private fits(
+  /** The best of `winner` and the signatures that are looked for in one direction. */
+  private winner(
+    winner: number,
+    direction: number,
+    numbers: FlowNumbers,
+    reports: Uint32Array,
+    first: number,
+    end: number,
+  ): number {
+    const snapshot = this.snapshot;
+    let best = winner;
+    for (let i = first; i < end; i++) {
+      const content = reports[REPORT_WORDS * i + 1];
+      const last = snapshot.useStart[content + 1];
+      for (let j = snapshot.useStart[content]; j < last; j++) {
+        const use = snapshot.uses[j];
+        if ((use & 1) !== direction) continue;
+        best = this.betterOf(best, use >>> 1, direction, numbers);
+      }
+    }
+    best = this.bestPlaced(best, direction, numbers);
+    const last = snapshot.plainStart[direction + 1];
+    for (let i = snapshot.plainStart[direction]; i < last; i++) {
+      const signature = snapshot.plain[i];
+      if (best !== NO_MATCH && snapshot.rank[signature] > snapshot.rank[best]) return best;
+      best = this.betterOf(best, signature, direction, numbers);
+    }
+    return best;
+  }
+
+  /** The best of `winner` and the signatures that are found by a byte where it stands. */
+  private bestPlaced(winner: number, direction: number, numbers: FlowNumbers): number {
+    const snapshot = this.snapshot;
+    const address = this.address[direction] as Pointer;
+    const length = this.captured[direction];
+    let best = winner;
+    const lastRow = snapshot.placeRowStart[direction + 1];
+    for (let row = snapshot.placeRowStart[direction]; row < lastRow; row++) {
+      const position = snapshot.placePosition[row];
+      if (position >= length) continue;
+      const list = row * WAIT_LISTS + read.u8(address, position);
+      const last = snapshot.placeStart[list + 1];
+      for (let i = snapshot.placeStart[list]; i < last; i++) {
+        const use = snapshot.places[i];
+        if (this.contradicted(use, direction)) continue;
+        best = this.betterOf(best, use >>> 1, direction, numbers);
+      }
+    }
+    return best;
+  }
+
+  private betterOf(
+    best: number,
     signature: number,
     direction: number,
     numbers: FlowNumbers,
-    length: number,
-  ): boolean {
+  ): number {
+    if (best !== NO_MATCH && this.snapshot.rank[signature] > this.snapshot.rank[best]) return best;
+    // Of a flow, a signature that judges requests is looked for in the request.
+    if (direction === RESPONSE && this.isJudged[REQUEST] === 1) {
+      if (this.snapshot.judges[2 * signature + REQUEST] === 1) return best;
+    }
+    if (best === signature || !this.beats(signature, best, numbers)) return best;
+    return this.fits(signature, numbers) ? signature : best;
+  }
+
+  /** Whether the signature fits what was taken in everything, in the directions judged. */
+  fits(signature: number, numbers: FlowNumbers): boolean {
     const snapshot = this.snapshot;
-    if (direction === REQUEST) {
+    if (this.isJudged[REQUEST] === 1) {
+      const length = this.length[REQUEST];
       if (length < snapshot.lengthMin[signature] || length > snapshot.lengthMax[signature]) {
         return false;
       }
     }
-    const use = 2 * signature + direction;
-    const last = snapshot.negativeStart[use + 1];
-    for (let i = snapshot.negativeStart[use]; i < last; i++) {
-      if (this.matchedIn[snapshot.negatives[i]] === this.turn) return false;
+    if (!numbersFit(snapshot, signature, numbers)) return false;
+    for (let direction = REQUEST; direction <= RESPONSE; direction++) {
+      if (this.isJudged[direction] === 0) continue;
+      const use = 2 * signature + direction;
+      const last = snapshot.checkStart[use + 1];
+      for (let i = snapshot.checkStart[use]; i < last; i++) {
+        const check = snapshot.checks[i];
+        if (this.holds(check >>> 1, direction) === (check & 1)) return false;
+      }
     }
-    return this.numbersFit(signature, numbers);
+    return true;
   }
 
-  /** The better of `winner` and the best signature that requires no content. */
-  private bestPlain(
-    winner: number,
-    direction: number,
-    numbers: FlowNumbers,
-    length: number,
-  ): number {
-    const snapshot = this.snapshot;
-    const last = snapshot.plainStart[direction + 1];
-    for (let i = snapshot.plainStart[direction]; i < last; i++) {
-      const signature = snapshot.plain[i];
-      if (signature >= winner) return winner;
-      if (this.fits(signature, direction, numbers, length)) return signature;
-    }
-    return winner;
+  /** 1 when the content is in the payload of its direction, 0 when it is not. */
+  private holds(content: number, direction: number): number {
+    if (this.knownIn[content] === this.turn) return this.isThere[content];
+    // An exact content that the scan did not report is not there.
+    if (this.captured[direction] === 0) return 0;
+    if ((this.snapshot.scanKind[content] & SCAN_MASK) === SCAN_EXACT) return 0;
+    const found = this.scanner.abs_match_test(
+      this.database,
+      content,
+      this.address[direction] as Pointer,
+      this.captured[direction],
+      0,
+    );
+    if (found < 0) this.failures++;
+    this.knownIn[content] = this.turn;
+    this.isThere[content] = found > 0 ? 1 : 0;
+    return this.isThere[content];
   }
 
   /** Whether a better signature than `winner` needs more bytes and is not contradicted so far. */
-  private mayStillLose(
-    winner: number,
-    direction: number,
-    numbers: FlowNumbers,
-    address: number,
-    length: number,
-  ): boolean {
+  private mayStillLose(winner: number, direction: number, numbers: FlowNumbers): boolean {
     const snapshot = this.snapshot;
+    const length = this.length[direction];
     if (length >= snapshot.settings[SETTING_NEED_REQUEST + direction]) return false;
-    const last = snapshot.needyStart[direction + 1];
-    for (let i = snapshot.needyStart[direction]; i < last; i++) {
-      const signature = snapshot.needy[i];
-      const use = 2 * signature + direction;
-      if (snapshot.need[use] <= length) return false;
-      if (signature >= winner) continue;
-      if (direction === REQUEST && length > snapshot.lengthMax[signature]) continue;
-      if (this.contradicted(use, address, length)) continue;
-      if (this.numbersFit(signature, numbers)) return true;
+    if (direction === REQUEST) {
+      // Few signatures are for the flow's port: those are all that can still win.
+      const row = possibleRow(snapshot, numbers);
+      const end = snapshot.possibleStart[row + 1];
+      if (snapshot.possible[end - 1] !== AND_MORE) return this.possibleMayWin(row, winner, numbers);
+    }
+    const address = this.address[direction] as Pointer;
+    const last = snapshot.waitRowStart[direction + 1];
+    for (let row = snapshot.waitRowStart[direction]; row < last; row++) {
+      const position = snapshot.waitPosition[row];
+      const value = position < this.captured[direction] ? read.u8(address, position) : WAIT_ANY;
+      const list = row * WAIT_LISTS + value;
+      if (this.listMayWin(list, winner, direction, numbers)) return true;
     }
     return false;
   }
 
-  /** Whether a byte that is already there excludes the contents of `use`. */
-  private contradicted(use: number, address: number, length: number): boolean {
+  private possibleMayWin(row: number, winner: number, numbers: FlowNumbers): boolean {
     const snapshot = this.snapshot;
+    const last = snapshot.possibleStart[row + 1];
+    for (let i = snapshot.possibleStart[row]; i < last; i++) {
+      if (this.mayWin(2 * snapshot.possible[i] + REQUEST, winner, REQUEST, numbers)) return true;
+    }
+    return false;
+  }
+
+  private listMayWin(
+    list: number,
+    winner: number,
+    direction: number,
+    numbers: FlowNumbers,
+  ): boolean {
+    const snapshot = this.snapshot;
+    const last = snapshot.waiterStart[list + 1];
+    for (let i = snapshot.waiterStart[list]; i < last; i++) {
+      if (this.mayWin(snapshot.waiters[i], winner, direction, numbers)) return true;
+    }
+    return false;
+  }
+
+  /** Whether a signature needs more bytes, would win and is not contradicted. */
+  private mayWin(use: number, winner: number, direction: number, numbers: FlowNumbers): boolean {
+    const snapshot = this.snapshot;
+    const length = this.length[direction];
+    const signature = use >>> 1;
+    if (snapshot.need[use] <= length) return false;
+    if (signature === winner || !this.beats(signature, winner, numbers)) return false;
+    if (direction === REQUEST && length > snapshot.lengthMax[signature]) return false;
+    return !this.contradicted(use, direction) && numbersFit(snapshot, signature, numbers);
+  }
+
+  /** Whether a byte that is already there excludes the contents of `use`. */
+  private contradicted(use: number, direction: number): boolean {
+    const snapshot = this.snapshot;
+    const length = this.captured[direction];
+    const address = this.address[direction] as Pointer;
     const last = snapshot.pinnedStart[use + 1];
     for (let i = snapshot.pinnedStart[use]; i < last; i++) {
       const position = snapshot.pinned[i] >>> 16;
       if (position >= length) continue;
-      const value = read.u8(address as Pointer, position);
+      const value = read.u8(address, position);
       const word = snapshot.sets[(snapshot.pinned[i] & 0xffff) * SET_WORDS + (value >>> 5)];
       if (((word >>> (value & 31)) & 1) === 0) return true;
-    }
-    return false;
-  }
-
-  private numbersFit(signature: number, numbers: FlowNumbers): boolean {
-    const snapshot = this.snapshot;
-    const protocol = numbers.transportProtocol;
-    const word = snapshot.protocols[signature * SET_WORDS + (protocol >>> 5)];
-    if (((word >>> (protocol & 31)) & 1) === 0) return false;
-    if (!this.portFits(snapshot.destinationPortStart, signature, numbers.destinationPort)) {
-      return false;
-    }
-    if (!this.portFits(snapshot.sourcePortStart, signature, numbers.sourcePort)) return false;
-    return (
-      this.addressFits(
-        snapshot.destinationRangeStart,
-        signature,
-        numbers.ipVersion,
-        numbers.destination0,
-        numbers.destination1,
-        numbers.destination2,
-        numbers.destination3,
-      ) &&
-      this.addressFits(
-        snapshot.sourceRangeStart,
-        signature,
-        numbers.ipVersion,
-        numbers.source0,
-        numbers.source1,
-        numbers.source2,
-        numbers.source3,
-      )
-    );
-  }
-
-  private portFits(starts: Uint32Array, signature: number, port: number): boolean {
-    const start = starts[signature];
-    const end = starts[signature + 1];
-    if (start === end) return true;
-    const ports = this.snapshot.ports;
-    for (let i = start; i < end; i++) {
-      if (port >= ports[i] >>> 16 && port <= (ports[i] & 0xffff)) return true;
-    }
-    return false;
-  }
-
-  private addressFits(
-    starts: Uint32Array,
-    signature: number,
-    ipVersion: number,
-    word0: number,
-    word1: number,
-    word2: number,
-    word3: number,
-  ): boolean {
-    const start = starts[signature];
-    const end = starts[signature + 1];
-    if (start === end) return true;
-    const ranges = this.snapshot.ranges;
-    for (let i = start; i < end; i++) {
-      if (rangeHolds(ranges, i * RANGE_WORDS, ipVersion, word0, word1, word2, word3)) return true;
     }
     return false;
   }

@@ -29,6 +29,8 @@ const READ: readonly {
   },
   { pattern: ".", pcre: "[\\x00-\\x09\\x0b-\\xff]", width: [1, 1], pinned: 0 },
   { pattern: ".", flags: "s", pcre: ".", width: [1, 1], pinned: 0 },
+  { pattern: "(a+)+", pcre: "(?:a+)+", width: [1, Infinity], pinned: 1 },
+  { pattern: "(?:a?){3}b", pcre: "(?:a?){3}b", width: [1, 4], pinned: 1 },
   { pattern: "a|bc", pcre: "(?:a|bc)", width: [1, 2], pinned: 1 },
   { pattern: "a(?:b|)c", pcre: "a(?:b|)c", width: [2, 3], pinned: 2 },
   { pattern: "(ab)+x", pcre: "(?:ab)+x", width: [3, Infinity], pinned: 3 },

@@ -164,7 +164,9 @@ export function toPcre(node: RegexNode): string {
       return `(?:${node.items.map(toPcre).join("|")})`;
     case "repeat": {
       const atom = toPcre(node.item);
-      return (node.item.kind === "sequence" ? `(?:${atom})` : atom) + quantifier(node);
+      // A repeat of a repeat too: a++ would be possessive, a+? lazy.
+      const isAtom = node.item.kind === "set" || node.item.kind === "choice";
+      return (isAtom ? atom : `(?:${atom})`) + quantifier(node);
     }
   }
 }
@@ -207,7 +209,8 @@ function hexEscape(byte: number): string {
   return `\\x${byte.toString(16).padStart(2, "0")}`;
 }
 
-function isOneLetter(set: ByteSet): boolean {
+/** Whether the set is one byte value, or both cases of one letter. */
+export function isOneLetter(set: ByteSet): boolean {
   if (set.size === 1) return true;
   const [first = 0, second = 0] = set.values();
   return set.size === 2 && second === first + 32 && first >= 0x41 && first <= 0x5a;

@@ -66,7 +66,13 @@ const REFUSED: readonly { name: string; text: string; message: string }[] = [
   { name: "a name with a slash", text: text({ app_name: "a/b" }), message: '"a/b" is not a name' },
   { name: "an unknown status", text: text({ status: "on" }), message: 'status: "on" is not' },
   { name: "a negative version", text: text({ version: -1 }), message: "-1 is out of range" },
-  { name: "a process", text: text({ process: { exe: "/x" } }), message: "need a later version" },
+  { name: "an empty process", text: text({ process: {} }), message: "it requires nothing" },
+  { name: "a relative exe", text: text({ process: { exe: "x" } }), message: "not what exe takes" },
+  {
+    name: "a short digest",
+    text: text({ process: { sha256: "ab" } }),
+    message: "not what sha256 takes",
+  },
   {
     name: "ports without a protocol",
     text: text({ proto_type: "any", dst_port: 80 }),
@@ -246,6 +252,18 @@ const TIES: readonly {
   },
   { name: "the same application", left: { app_name: "a" }, right: { app_name: "a" }, tie: "none" },
   {
+    name: "usual ports apart",
+    left: { usual_ports: ["53", "54"] },
+    right: { usual_ports: "5355" },
+    tie: "none",
+  },
+  {
+    name: "usual ports in common",
+    left: { usual_ports: ["53", "54"] },
+    right: { usual_ports: "54" },
+    tie: "certain",
+  },
+  {
     name: "one judges requests, the other responses",
     left: { contents: [{ expr: "abc" }] },
     right: { contents: [{ expr: "abc", direction: "response" }] },
@@ -262,6 +280,15 @@ test.each([...TIES])("tie of $name: $tie", ({ left, right, tie }) => {
   const compile = () => compileSignatures(signatures, () => 0);
   if (tie === "certain") expect(compile).toThrow("match the same payloads and rank alike");
   else expect(compile().warnings).toHaveLength(tie === "possible" ? 1 : 0);
+});
+
+test("a process is read, and refused where nobody would enforce it", () => {
+  const process = { exe: "/usr/sbin/mysqld", user: "mysql", unit: "mysql.service" };
+  const [off] = parseSignatures(text({ process, status: "disabled" }), "s.json");
+  expect(off?.process).toEqual(process);
+  expect(compileSignatures(off === undefined ? [] : [off], () => 0).signatures).toEqual([]);
+  const on = parseSignatures(text({ process }), "s.json");
+  expect(() => compileSignatures(on, () => 0)).toThrow("this version cannot attest");
 });
 
 test("a sig_id used twice", () => {

@@ -16,7 +16,7 @@ import {
 import { compareWords, type IpRange, parseAddress } from "../wire/ip-text.ts";
 import { parseExpression } from "./expression.ts";
 import { widthOf } from "./regex.ts";
-import type { AppSignature, SignatureContent } from "./signature.ts";
+import type { AppSignature, ProcessRequirement, SignatureContent } from "./signature.ts";
 
 const STATUSES = ["enabled", "disabled", "decommission"] as const;
 const DIRECTIONS = ["request", "response"] as const;
@@ -39,6 +39,15 @@ const KEYS = [
   "process",
 ] as const;
 const CONTENT_KEYS = ["offset", "depth", "expr", "direction", "not"] as const;
+const PROCESS_FIELDS: Readonly<
+  Record<keyof ProcessRequirement, { pattern: RegExp; example: string }>
+> = {
+  exe: { pattern: /^\/[^\0]{1,4095}$/, example: "/usr/sbin/mysqld" },
+  sha256: { pattern: /^[0-9a-f]{64}$/, example: "64 digits 0-9a-f" },
+  user: { pattern: /^[a-z_][a-z0-9_-]{0,31}$/, example: "mysql" },
+  unit: { pattern: /^[A-Za-z0-9:_.@\\-]{1,255}$/, example: "mysql.service" },
+  cgroup: { pattern: /^\/[^\0]{0,4095}$/, example: "/system.slice/mysql.service" },
+};
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** A payload is at most an IP packet. */
 const PAYLOAD_BYTES_MAX = 65_535;
@@ -70,8 +79,6 @@ export function readSignature(node: DocumentNode): AppSignature {
     const remedy = "Use up to 64 letters, digits, dots, dashes and underscores.";
     return NAME.test(text) ? text : value.fail(`"${text}" is not a name.`, remedy);
   };
-  const remedy = "Remove it, or wait for a version of abs with attestation.";
-  map.get("process")?.fail("signatures that require a process need a later version.", remedy);
   const protocols = any(map.get("proto_type"), (value) =>
     value.isList() ? value.list().map(readProtocol) : [readProtocol(value)],
   );
@@ -87,6 +94,7 @@ export function readSignature(node: DocumentNode): AppSignature {
   const sourceAddresses = any(map.get("src_ip"), readAddresses);
   const destinationAddresses = any(map.get("dst_ip"), readAddresses);
   const length = readLength(map.get("length"));
+  const process = map.get("process");
   return {
     id: name("sig_id"),
     app: name("app_name"),
@@ -100,6 +108,7 @@ export function readSignature(node: DocumentNode): AppSignature {
     ...(protocols === undefined ? {} : { protocols }),
     ...(length === undefined ? {} : { length }),
     contents: readContents(map.get("contents"), length),
+    ...(process === undefined ? {} : { process: readProcess(process) }),
     priority: map.get("priority")?.integer(-PRIORITY_MAX, PRIORITY_MAX) ?? 0,
     usualPorts: any(map.get("usual_ports"), readPorts) ?? [],
     specification: map.get("specification")?.string() ?? "",
@@ -133,6 +142,22 @@ function readAddresses(node: DocumentNode): IpRange[] {
     return node.fail(`"${text}" counts down or mixes IPv4 and IPv6.`, "Write low-high.");
   }
   return [{ version: low.version, low: low.words, high: high.words }];
+}
+
+function readProcess(node: DocumentNode): ProcessRequirement {
+  const map = node.map(Object.keys(PROCESS_FIELDS));
+  const fields = Object.entries(PROCESS_FIELDS).flatMap(([key, { pattern, example }]) => {
+    const value = map.get(key);
+    if (value === undefined) return [];
+    const text = value.string();
+    if (pattern.test(text)) return [[key, text]];
+    return value.fail(`"${text}" is not what ${key} takes.`, `Write, for example, ${example}.`);
+  });
+  if (fields.length > 0) return Object.fromEntries(fields);
+  return node.fail(
+    "it requires nothing.",
+    `Give one of ${Object.keys(PROCESS_FIELDS).join(", ")}.`,
+  );
 }
 
 function readLength(node: DocumentNode | undefined): PortRange | undefined {

@@ -38,6 +38,15 @@ export interface SignatureContent {
   readonly not: boolean;
 }
 
+/** Who must own the flow's socket at the initiator (design/agent.md "Attestation"). */
+export interface ProcessRequirement {
+  readonly exe?: string;
+  readonly sha256?: string;
+  readonly user?: string;
+  readonly unit?: string;
+  readonly cgroup?: string;
+}
+
 export interface AppSignature {
   readonly id: string;
   readonly app: string;
@@ -59,6 +68,8 @@ export interface AppSignature {
   readonly priority: number;
   /** Ports the application is usually on: a hint for people and tie-breaks, never required. */
   readonly usualPorts: readonly NumberRange[];
+  /** Enabled signatures may not ask for one yet: compile.ts refuses them. */
+  readonly process?: ProcessRequirement;
   /** The document and section the signature follows. */
   readonly specification: string;
   /** `file:line:column`, for messages. */

@@ -18,13 +18,24 @@ export const SET_WORDS = 8;
 export const NO_END = 0xffff_ffff;
 
 export const SETTING_SIGNATURES = 0;
-export const SETTING_EXPRESSIONS = 1;
+export const SETTING_CONTENTS = 1;
 /** Most bytes any signature needs before it can be judged, for requests and for responses. */
 export const SETTING_NEED_REQUEST = 2;
 export const SETTING_NEED_RESPONSE = 3;
 /** Bytes of a payload worth scanning. */
 export const SETTING_SCAN_BYTES = 4;
 export const SETTINGS = 5;
+
+/** What a scan says of a content: nothing, that it may be there, or that it is. */
+export const SCAN_NONE = 0;
+export const SCAN_CANDIDATE = 1;
+export const SCAN_EXACT = 2;
+/** These three; the next bit is the direction of the content. */
+export const SCAN_MASK = 3;
+
+/** Lists of a row of waiters: by the value of a byte, and all of them. */
+export const WAIT_ANY = 256;
+export const WAIT_LISTS = 257;
 
 export type SignatureSnapshot = {
   settings: Uint32Array;
@@ -44,14 +55,16 @@ export type SignatureSnapshot = {
   /** Of the initiator's first payload. */
   lengthMin: Uint32Array;
   lengthMax: Uint32Array;
+  /** Equal for signatures of equal rank, smaller for a better one. */
+  rank: Uint32Array;
+  /** CSR over `ports`: where the application usually is; of equals, the one at home wins. */
+  usualPortStart: Uint32Array;
 
   /** By 2 * signature + direction: whether the signature judges payloads of that direction. */
   judges: Uint8Array;
-  /** By 2 * signature + direction: expressions that must match. */
-  positives: Uint32Array;
-  /** By 2 * signature + direction: CSR over `negatives`, expressions that must not match. */
-  negativeStart: Uint32Array;
-  negatives: Uint32Array;
+  /** By 2 * signature + direction: CSR over `checks` (content << 1 | must not be there). */
+  checkStart: Uint32Array;
+  checks: Uint32Array;
   /** By 2 * signature + direction: bytes without which it cannot match. */
   need: Uint32Array;
   /** By 2 * signature + direction: CSR over `pinned` (position << 16 | row of `sets`). */
@@ -59,21 +72,41 @@ export type SignatureSnapshot = {
   pinned: Uint32Array;
   sets: Uint32Array;
 
-  /** By expression: CSR over `uses` (2 * signature + direction). */
+  /** Signatures found by the value of a byte: rows as of waiters, CSR over `places`. */
+  placeRowStart: Uint32Array;
+  placePosition: Uint32Array;
+  placeStart: Uint32Array;
+  places: Uint32Array;
+
+  /** By content: CSR over `uses` (2 * signature + direction), who is looked for by it. */
   useStart: Uint32Array;
   uses: Uint32Array;
-  /** By expression: ends of matches that count, in bytes from the payload's start. */
-  endMin: Uint32Array;
-  endMax: Uint32Array;
+  /** By content: SCAN_NONE, SCAN_CANDIDATE or SCAN_EXACT, | direction << 2. */
+  scanKind: Uint32Array;
 
-  /** Per direction: signatures that judge it without any expression, in winning order (CSR). */
+  /** Per direction: signatures that look for no content in it, in winning order (CSR). */
   plainStart: Uint32Array;
   plain: Uint32Array;
-  /** Per direction: signatures with a need, largest need first (CSR). */
-  needyStart: Uint32Array;
-  needy: Uint32Array;
-  /** Signatures that judge requests, fewest pinned numbers first. */
-  byNumbers: Uint32Array;
+  /**
+   * Signatures that need bytes, found by a payload that is still short: those whose bytes at
+   * `waitPosition[row]` are pinned are listed by value, at row * WAIT_LISTS + value, and all of
+   * them at row * WAIT_LISTS + WAIT_ANY; CSR over `waiters` (2 * signature + direction). Rows
+   * [waitRowStart[direction], waitRowStart[direction + 1]).
+   */
+  waitRowStart: Uint32Array;
+  waitPosition: Uint32Array;
+  waiterStart: Uint32Array;
+  waiters: Uint32Array;
+
+  /**
+   * Signatures that judge requests by what numbers they fit: rows of one kind of protocol
+   * (number-index.ts), each the ports from `portRowLow` to the next row's; CSR over `possible`,
+   * fewest pinned numbers first.
+   */
+  portRowStart: Uint32Array;
+  portRowLow: Uint32Array;
+  possibleStart: Uint32Array;
+  possible: Uint32Array;
 };
 
 const FIELDS = [
@@ -88,22 +121,31 @@ const FIELDS = [
   "ranges",
   "lengthMin",
   "lengthMax",
-  "positives",
-  "negativeStart",
-  "negatives",
+  "rank",
+  "usualPortStart",
+  "checkStart",
+  "checks",
   "need",
   "pinnedStart",
   "pinned",
   "sets",
+  "placeRowStart",
+  "placePosition",
+  "placeStart",
+  "places",
   "useStart",
   "uses",
-  "endMin",
-  "endMax",
+  "scanKind",
   "plainStart",
   "plain",
-  "needyStart",
-  "needy",
-  "byNumbers",
+  "waitRowStart",
+  "waitPosition",
+  "waiterStart",
+  "waiters",
+  "portRowStart",
+  "portRowLow",
+  "possibleStart",
+  "possible",
 ] as const satisfies readonly Exclude<keyof SignatureSnapshot, "judges">[];
 
 /** The snapshot whose fields another thread packed; a missing or mistyped field is refused. */

@@ -5,7 +5,8 @@
  *
  * Two signatures exclude each other when their numbers, their lengths or the values they allow at
  * some payload position have nothing in common. When all contents stand at fixed positions, or
- * both ask for the same contents, a common payload certainly exists.
+ * both ask for the same contents, a common payload certainly exists. Where both name usual ports
+ * and none in common, the flow's port decides, and there is no tie.
  */
 
 import { AbsError } from "../errors.ts";
@@ -36,6 +37,7 @@ export function checkTies(
       const words = `${left.signature.place}: "${left.signature.id}" (${left.signature.app}) and
         "${right.signature.id}" (${right.signature.app}) at ${right.signature.place}`;
       const pair = words.replace(/\s+/g, " ");
+      if (portsDecide(left.signature, right.signature)) continue;
       if (isCertain(left, right)) {
         const message = `${pair} match the same payloads and rank alike.`;
         const remedy = "Give one a higher priority, or make it more specific.";
@@ -45,6 +47,70 @@ export function checkTies(
     }
   }
   return warnings;
+}
+
+/** Two signatures of different applications that one payload can match: `winner` is chosen. */
+export interface Overlap {
+  readonly winner: AppSignature;
+  readonly loser: AppSignature;
+  /** A common payload exists for certain. */
+  readonly certain: boolean;
+  /** The loser never wins: whatever matches it matches the winner. */
+  readonly shadowed: boolean;
+}
+
+/** Overlaps among `ranked` (winning order), by comparing each with each: for linting. */
+export function findOverlaps(ranked: readonly AppSignature[]): Overlap[] {
+  const profiles = ranked.map(profileOf);
+  return profiles.flatMap((left, i) =>
+    profiles.slice(i + 1).flatMap((right) => {
+      const [winner, loser] = [left.signature, right.signature];
+      if (winner.app === loser.app || !judgeTogether(winner, loser)) return [];
+      if (exclude(left, right)) return [];
+      const shadowed = covers(winner, loser) && !portsDecide(winner, loser);
+      return [{ winner, loser, certain: shadowed || isCertain(left, right), shadowed }];
+    }),
+  );
+}
+
+/** Why no flow can match the signature; undefined when one may. */
+export function neverMatches(signature: AppSignature): string | undefined {
+  const { contents } = signature;
+  const required = contents.filter(({ not }) => !not);
+  const keys = new Set(required.map(contentKey));
+  const both = contents.find((one) => one.not && keys.has(contentKey({ ...one, not: false })));
+  if (both !== undefined) return `it requires and forbids ${both.expr}`;
+  for (const direction of ["request", "response"] as const) {
+    const seen = new Map<number, ByteSet>();
+    for (const content of required.filter((one) => one.direction === direction)) {
+      for (const { position, allowed } of contentPositions(content)) {
+        const set = seen.get(position)?.intersect(allowed) ?? allowed;
+        if (set.isEmpty) return `its contents ask for different values of byte ${position}`;
+        seen.set(position, set);
+      }
+    }
+  }
+  return undefined;
+}
+
+/** Whether all that matches `inner` matches `outer`, as far as equal contents tell. */
+function covers(outer: AppSignature, inner: AppSignature): boolean {
+  const keys = new Set(inner.contents.map(contentKey));
+  const fields = (signature: AppSignature) => [
+    signature.protocols,
+    signature.sourcePorts,
+    signature.destinationPorts,
+    signature.sourceAddresses,
+    signature.destinationAddresses,
+    signature.length,
+  ];
+  const theirs = fields(inner);
+  return (
+    outer.contents.every((content) => keys.has(contentKey(content))) &&
+    fields(outer).every(
+      (field, i) => field === undefined || JSON.stringify(field) === JSON.stringify(theirs[i]),
+    )
+  );
 }
 
 /** A signature with what its contents say about single positions, per direction. */
@@ -110,6 +176,11 @@ function exclude(left: Profile, right: Profile): boolean {
     }
     return false;
   });
+}
+
+/** Whether a flow can be at home with one of them only. */
+function portsDecide({ usualPorts: left }: AppSignature, { usualPorts: right }: AppSignature) {
+  return left.length > 0 && right.length > 0 && disjointRanges(left, right);
 }
 
 function isCertain(left: Profile, right: Profile): boolean {

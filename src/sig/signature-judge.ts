@@ -22,7 +22,7 @@ import { FlowEvidence, FlowIdentification, type FlowIdentity } from "../dpi/flow
 import { Matcher, NEED_MORE, NO_MATCH } from "../dpi/matcher.ts";
 import { nearestMiss } from "../dpi/nearest-miss.ts";
 import { SignatureMatches } from "../dpi/signature-matches.ts";
-import { REQUEST, RESPONSE, SETTING_EXPRESSIONS, SETTING_SCAN_BYTES } from "../dpi/snapshot.ts";
+import { REQUEST, RESPONSE, SETTING_CONTENTS, SETTING_SCAN_BYTES } from "../dpi/snapshot.ts";
 import type { FirstPayload, FlowRecord, Spot, UnknownReason } from "./flow-record.ts";
 import { InitiatorNumbers } from "./initiator-numbers.ts";
 import type { SignatureSet } from "./signature-set.ts";
@@ -60,6 +60,9 @@ export class SignatureJudge implements FlowJudge {
   readonly #offsetAddress = addressOf(this.#offset);
   readonly #lengthAddress = addressOf(this.#length);
   readonly #windowAddress: number;
+  /** The payload at hand: where it is, and how much of it was captured. */
+  #address = 0;
+  #captured = 0;
   #flows: TrackedFlows | undefined;
 
   // By 2 * flow + side.
@@ -78,13 +81,13 @@ export class SignatureJudge implements FlowJudge {
     private readonly explain: boolean,
     private readonly sink: FlowSink,
   ) {
-    const { snapshot, signatures } = set.compiled;
+    const { snapshot, signatures, contents } = set.compiled;
     const slots = explain ? 2 * FLOWS_MAX : 0;
     this.#spots = new Uint16Array(slots * MATCHES_MAX * 2);
     this.#headBytes = new Uint8Array(slots);
     this.#head = new Uint8Array(slots * HEAD_BYTES);
     this.#matcher = new Matcher(snapshot, set.database, set.shim.symbols);
-    this.#matches = new SignatureMatches(snapshot, signatures, MATCHES_MAX);
+    this.#matches = new SignatureMatches(this.#matcher, contents, MATCHES_MAX);
     this.#identification = new FlowIdentification(snapshot, signatures, set.portsMatter);
     this.#windowAddress = addressOf(window.bytes);
   }
@@ -116,10 +119,12 @@ export class SignatureJudge implements FlowJudge {
     const found = this.#scan(base, start, end);
     if (found >= 0) {
       const length = final === 1 ? wireBytes : end - start;
-      let winner = this.#resolve(flow, side, base + start, length, final, found);
+      this.#address = base + start;
+      this.#captured = end - start;
+      let winner = this.#resolve(flow, side, length, final, found);
       if (winner === NEED_MORE) return MORE;
       if (winner === NO_MATCH && this.#turnRound(flow)) {
-        winner = this.#resolve(flow, side, base + start, length, 1, found);
+        winner = this.#resolve(flow, side, length, 1, found);
         if (winner === NO_MATCH) this.#turnRound(flow);
       }
       this.#keep(flow, side, winner, wireBytes, found);
@@ -133,19 +138,14 @@ export class SignatureJudge implements FlowJudge {
     return JUDGED;
   }
 
-  #resolve(
-    flow: number,
-    side: number,
-    address: number,
-    length: number,
-    final: number,
-    found: number,
-  ): number {
+  #resolve(flow: number, side: number, length: number, final: number, found: number): number {
     const numbers = this.#numbers;
     if (this.#flows !== undefined) numbers.read(this.#flows, flow);
     const direction = side === numbers.initiator ? REQUEST : RESPONSE;
     const reports = this.#reports;
-    return this.#matcher.resolve(direction, numbers, address, length, final, reports, 0, found);
+    const matcher = this.#matcher;
+    matcher.takePayload(direction, this.#address, this.#captured, length, reports, 0, found);
+    return matcher.resolve(direction, numbers, final, reports, 0, found);
   }
 
   /**
@@ -165,7 +165,7 @@ export class SignatureJudge implements FlowJudge {
   /** Reports written; -1 when there were too many or the scan failed. */
   #scan(base: number, start: number, end: number): number {
     const { settings } = this.set.compiled.snapshot;
-    if (settings[SETTING_EXPRESSIONS] === 0) return 0;
+    if (settings[SETTING_CONTENTS] === 0) return 0;
     const scanBytes = settings[SETTING_SCAN_BYTES];
     this.#offset[0] = start;
     this.#length[0] = end - start < scanBytes ? end - start : scanBytes;
@@ -189,7 +189,15 @@ export class SignatureJudge implements FlowJudge {
     if (winner === NO_MATCH) return;
     const matches = this.#matches;
     const direction = side === this.#numbers.initiator ? REQUEST : RESPONSE;
-    matches.collect(direction, this.#numbers, wireBytes, this.#reports, found);
+    matches.collect(
+      direction,
+      this.#numbers,
+      this.#address,
+      this.#captured,
+      wireBytes,
+      this.#reports,
+      found,
+    );
     this.#foundCount[slot] = matches.count;
     const at = slot * MATCHES_MAX;
     for (let i = 0; i < matches.count; i++) {

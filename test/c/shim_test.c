@@ -274,32 +274,82 @@ static void test_hmac(void)
   free(out);
 }
 
+/* Appends an entry of abs_match_compile() to @blob; returns where the next begins. */
+static uint32_t put_entry(uint8_t *blob, uint32_t at, uint32_t kind, uint32_t id, const char *text,
+                          uint32_t size)
+{
+  const uint32_t word[6] = { kind, id, 2, 0, UINT32_MAX, size };
+  (void)memcpy(blob + at, word, sizeof(word));
+  (void)memcpy(blob + at + sizeof(word), text, size);
+  return at + (uint32_t)sizeof(word) + size;
+}
+
+/* Contents 0 and 1: "abc" anywhere with a byte test, and ^x.z with a test of its own. */
+static uint8_t *match_entries(uint32_t *size)
+{
+  uint8_t *blob = malloc(256);
+  uint32_t at = put_entry(blob, 0, 4, 0, "abc", 3);
+  at = put_entry(blob, at, 1, 0, "abc", 4);
+  at = put_entry(blob, at, 2, 1, "^x.z", 5);
+  *size = put_entry(blob, at, 1, 1, "^x.z", 5);
+  return realloc(blob, *size);
+}
+
+static void test_match_set(const uint8_t *entries, uint32_t size)
+{
+  for (uint32_t part = 1; part < size; part++) {
+    uint8_t *cut = malloc(part);
+    (void)memcpy(cut, entries, part);
+    int32_t made = abs_match_compile(cut, part, 2);
+    CHECK(made == ABS_EINVAL || abs_match_release((uint32_t)made) == 0);
+    free(cut);
+  }
+  CHECK(abs_match_compile(entries, size, 0) == ABS_EINVAL);
+  CHECK(abs_match_compile(entries, size, 1) == ABS_EINVAL);
+  CHECK(abs_match_compile(entries, size, 2) == 0);
+  int32_t bytes = abs_match_save(0, NULL, 0);
+  CHECK(bytes > 0 && abs_match_save(1, NULL, 0) == ABS_EINVAL);
+  uint8_t *saved = malloc((size_t)bytes);
+  CHECK(abs_match_save(0, saved, (uint32_t)bytes) == bytes);
+  CHECK(abs_match_load(entries, size, 2, NULL, 0) == ABS_EINVAL);
+  for (uint32_t part = 0; part < (uint32_t)bytes; part += 37) {
+    uint8_t *cut = malloc(part + 1);
+    (void)memcpy(cut, saved, part);
+    CHECK(abs_match_load(entries, size, 2, cut, part) == ABS_EMATCH);
+    free(cut);
+  }
+  CHECK(abs_match_load(entries, size, 2, saved, (uint32_t)bytes) == 1);
+  CHECK(abs_match_release(0) == 0);
+  free(saved);
+}
+
 static void test_matching(void)
 {
-  static const uint8_t blob[] = "\1\0\0\0\0\0\0\0abc\0\2\0\0\0\2\0\0\0^x.z";
-  uint8_t *exact = malloc(sizeof(blob));
-  (void)memcpy(exact, blob, sizeof(blob));
-  for (uint32_t size = 0; size < sizeof(blob); size++)
-    CHECK(abs_match_compile(exact, size, 2) == ABS_EINVAL);
-  CHECK(abs_match_compile(exact, sizeof(blob), 0) == ABS_EINVAL);
-  CHECK(abs_match_compile(exact, sizeof(blob), 2) == 0);
-  free(exact);
+  uint32_t size;
+  uint8_t *entries = match_entries(&size);
+  test_match_set(entries, size);
+  free(entries);
   char *text = malloc(6);
   (void)memcpy(text, "abcxyz", 6);
   uint32_t *offset = words(2), *length = words(2), *match = words(6);
   offset[1] = 3;
   length[0] = 3;
   length[1] = 3;
-  CHECK(abs_match_burst(0, (uint8_t *)text, offset, length, 2, match, 2) == ABS_ESTATE);
-  CHECK(abs_match_prepare(0) == 0 && abs_match_prepare(1) == ABS_EINVAL);
-  CHECK(abs_match_burst(0, (uint8_t *)text, offset, length, 2, match, 2) == 2);
-  CHECK(match[0] == 0 && match[1] == 1 && match[2] == 3);
-  CHECK(match[3] == 1 && match[4] == 2 && match[5] == 3);
-  CHECK(abs_match_burst(0, (uint8_t *)text, offset, length, 2, match, 1) == 1);
-  CHECK(abs_match_burst(0, (uint8_t *)text, offset, length, 2, match, 0) == ABS_EINVAL);
-  CHECK(abs_match_burst(0, (uint8_t *)text, offset, length, ABS_BURST_MAX + 1, match, 2) ==
-        ABS_EINVAL);
-  CHECK(abs_match_release(0) == 0 && abs_match_release(0) == ABS_EINVAL);
+  uint8_t *base = (uint8_t *)text;
+  CHECK(abs_match_burst(1, base, offset, length, 2, match, 2) == ABS_ESTATE);
+  CHECK(abs_match_test(1, 1, base, 3, 0) == ABS_ESTATE);
+  CHECK(abs_match_prepare(1) == 0 && abs_match_prepare(0) == ABS_EINVAL);
+  CHECK(abs_match_burst(1, base, offset, length, 2, match, 2) == 2);
+  CHECK(match[0] == 0 && match[1] == 0 && match[2] == 3);
+  CHECK(match[3] == 1 && match[4] == 1 && match[5] == 3);
+  CHECK(abs_match_burst(1, base, offset, length, 2, match, 1) == 1);
+  CHECK(abs_match_burst(1, base, offset, length, 2, match, 0) == ABS_EINVAL);
+  CHECK(abs_match_burst(1, base, offset, length, ABS_BURST_MAX + 1, match, 2) == ABS_EINVAL);
+  CHECK(abs_match_test(1, 0, base, 3, 0) == 1 && abs_match_test(1, 0, base, 3, 1) == 0);
+  CHECK(abs_match_test(1, 0, base, 2, 0) == 0 && abs_match_test(1, 0, base, 6, 7) == 0);
+  CHECK(abs_match_test(1, 1, base + 3, 3, 0) == 1 && abs_match_test(1, 1, base, 6, 0) == 0);
+  CHECK(abs_match_test(1, 2, base, 3, 0) == ABS_EINVAL);
+  CHECK(abs_match_release(1) == 0 && abs_match_release(1) == ABS_EINVAL);
   CHECK(abs_match_release(ABS_DATABASE_MAX) == ABS_EINVAL);
   CHECK(abs_match_check("a(", 0) == ABS_EMATCH && abs_match_check("a", 0) == 0);
   free(text);

@@ -99,14 +99,3 @@ export class ShimBench {
     return this.bytes.slice(start, start + this.length[i]);
   }
 }
-
-/** Rows of id, flags and expression, as abs_match_compile() takes them. */
-export function blob(expressions: readonly (readonly [number, number, string])[]): Uint8Array {
-  const parts = expressions.map(([id, flags, text]) => {
-    const head = Buffer.alloc(8);
-    head.writeUInt32LE(id, 0);
-    head.writeUInt32LE(flags, 4);
-    return Buffer.concat([head, Buffer.from(`${text}\0`)]);
-  });
-  return Buffer.concat(parts);
-}
