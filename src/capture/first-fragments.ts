@@ -3,7 +3,7 @@
  * transport header and the first payload. Hot path. The oldest packet gives way when all seats
  * are taken; overlapping bytes stay as they came first.
  */
-import { HEADERS, type PacketHeaders, parseTransport } from "./packet-headers.ts";
+import { HEADERS, type PacketHeaders, PROTOCOL_UDP, parseTransport } from "./packet-headers.ts";
 import { PrefixBuffers } from "./prefix-buffers.ts";
 
 /** Packets that are put together at the same time. */
@@ -13,6 +13,7 @@ export const FRAGMENT_BYTES = 1024;
 /** Addresses, identification, protocol with version. */
 const KEY_WORDS = 10;
 const UNKNOWN_TOTAL = 0;
+const PACKET_BYTES_MAX = 0xffff;
 
 /** Answers of take(). */
 export const INCOMPLETE = 0;
@@ -52,7 +53,10 @@ export class FirstFragments {
     // A capture that keeps only the start of packets never has the bytes between.
     const isCut = fragmentOffset === 0 && packet.wireEnd > payloadEnd;
     if (!isWhole && !isCut && there < FRAGMENT_BYTES) return INCOMPLETE;
-    return this.#complete(seat, there, total === UNKNOWN_TOTAL ? fragmentEnd : total, packet);
+    if (total !== UNKNOWN_TOTAL) return this.#complete(seat, there, total, packet);
+    // A datagram tells its own length; how long a TCP segment becomes is not known yet.
+    const isDatagram = packet.protocol === PROTOCOL_UDP;
+    return this.#complete(seat, there, isDatagram ? PACKET_BYTES_MAX : fragmentEnd, packet);
   }
 
   /** What is there of a packet that never became whole; COMPLETE when that is something. */
