@@ -6,6 +6,9 @@ export class ByteSet {
   static readonly ALL = ByteSet.range(0, 255);
   static readonly NONE = new ByteSet(new Uint32Array(8));
 
+  /** Worked out when first asked for: compiling asks the same sets often. */
+  #values: number[] | undefined;
+
   private constructor(readonly words: Uint32Array) {}
 
   static of(...values: readonly number[]): ByteSet {
@@ -46,16 +49,17 @@ export class ByteSet {
     return this.union(ByteSet.of(...added));
   }
 
-  values(): number[] {
+  /** Ascending. */
+  values(): readonly number[] {
+    if (this.#values !== undefined) return this.#values;
     const values: number[] = [];
     for (let value = 0; value < 256; value++) if (this.has(value)) values.push(value);
+    this.#values = values;
     return values;
   }
 
   get size(): number {
-    let size = 0;
-    for (let value = 0; value < 256; value++) if (this.has(value)) size++;
-    return size;
+    return this.values().length;
   }
 
   get isEmpty(): boolean {

@@ -57,6 +57,8 @@ export class FlowIdentification {
     private readonly snapshot: SignatureSnapshot,
     private readonly signatures: readonly AppSignature[],
     private readonly portsMatter: boolean,
+    /** Whether the signatures that lost are told; it takes longer. */
+    private readonly explain: boolean,
   ) {
     this.#rank = new Int32Array(signatures.length);
     for (let i = 1; i < signatures.length; i++) {
@@ -75,7 +77,13 @@ export class FlowIdentification {
     const inResponse = found[evidence.responseAt];
     if (responseCount === 0) return this.#only(inRequest, 1, evidence);
     if (requestCount === 0) return this.#only(inResponse, 2, evidence);
-    return inRequest === inResponse ? this.#only(inRequest, 3, evidence) : this.#choose(evidence);
+    if (inRequest === inResponse) return this.#only(inRequest, 3, evidence);
+    const isTie = this.#rank[inRequest] === this.#rank[inResponse];
+    if (this.explain || isTie) return this.#choose(evidence);
+    const request = this.#only(inRequest, 1, evidence);
+    const response = this.#only(inResponse, 2, evidence);
+    if (request === undefined || response === undefined) return request ?? response;
+    return this.#rank[inRequest] < this.#rank[inResponse] ? request : response;
   }
 
   /** The only signature there is; `directions`: 1 request, 2 response, 3 both. */

@@ -13,6 +13,7 @@
  */
 
 import { type Pointer, ptr, read } from "bun:ffi";
+import { PINNED_POSITIONS_MAX } from "./content-expression.ts";
 import { type FlowNumbers, isAtHome, isPossible, numbersFit, possibleRow } from "./number-fit.ts";
 import { AND_MORE } from "./number-index.ts";
 import {
@@ -82,6 +83,9 @@ export class Matcher {
   private readonly length = new Uint32Array(2);
   /** Bytes that are there: a capture may have cut the payload. */
   private readonly captured = new Uint32Array(2);
+  /** Its first bytes by direction, as many as offerHead() gave; the others are read by address. */
+  private readonly head = new Uint8Array(2 * PINNED_POSITIONS_MAX);
+  private readonly headBytes = new Uint8Array(2);
 
   /**
    * `database`: of abs_match_compile, prepared by this thread; ignored when there are no contents.
@@ -156,6 +160,24 @@ export class Matcher {
     this.begin();
     this.take(direction, address, captured, reports, first, end);
     this.length[direction] = length;
+  }
+
+  /**
+   * The payload taken last, where the caller has it as [start, end) of `bytes`: what is looked at
+   * byte by byte is then not read by address (measured: 2 ns, not 9).
+   */
+  offerHead(direction: number, bytes: Uint8Array, start: number, end: number): void {
+    const count = end - start < PINNED_POSITIONS_MAX ? end - start : PINNED_POSITIONS_MAX;
+    const at = direction * PINNED_POSITIONS_MAX;
+    for (let i = 0; i < count; i++) this.head[at + i] = bytes[start + i];
+    this.headBytes[direction] = count;
+  }
+
+  private byteAt(direction: number, position: number): number {
+    if (position < this.headBytes[direction]) {
+      return this.head[direction * PINNED_POSITIONS_MAX + position];
+    }
+    return read.u8(this.address[direction] as Pointer, position);
   }
 
   /** Judges the payload taken last, by the same reports. */
@@ -255,6 +277,7 @@ export class Matcher {
     this.address[direction] = address;
     this.length[direction] = captured;
     this.captured[direction] = captured;
+    this.headBytes[direction] = 0;
     for (let i = first; i < end; i++) {
       const content = reports[REPORT_WORDS * i + 1];
       if (this.snapshot.scanKind[content] !== (SCAN_EXACT | (direction << 2))) continue;
@@ -296,14 +319,13 @@ export class Matcher {
   /** The best of `winner` and the signatures that are found by a byte where it stands. */
   private bestPlaced(winner: number, direction: number, numbers: FlowNumbers): number {
     const snapshot = this.snapshot;
-    const address = this.address[direction] as Pointer;
     const length = this.captured[direction];
     let best = winner;
     const lastRow = snapshot.placeRowStart[direction + 1];
     for (let row = snapshot.placeRowStart[direction]; row < lastRow; row++) {
       const position = snapshot.placePosition[row];
       if (position >= length) continue;
-      const list = row * WAIT_LISTS + read.u8(address, position);
+      const list = row * WAIT_LISTS + this.byteAt(direction, position);
       const last = snapshot.placeStart[list + 1];
       for (let i = snapshot.placeStart[list]; i < last; i++) {
         const use = snapshot.places[i];
@@ -381,11 +403,11 @@ export class Matcher {
       const end = snapshot.possibleStart[row + 1];
       if (snapshot.possible[end - 1] !== AND_MORE) return this.possibleMayWin(row, winner, numbers);
     }
-    const address = this.address[direction] as Pointer;
     const last = snapshot.waitRowStart[direction + 1];
     for (let row = snapshot.waitRowStart[direction]; row < last; row++) {
       const position = snapshot.waitPosition[row];
-      const value = position < this.captured[direction] ? read.u8(address, position) : WAIT_ANY;
+      const isThere = position < this.captured[direction];
+      const value = isThere ? this.byteAt(direction, position) : WAIT_ANY;
       const list = row * WAIT_LISTS + value;
       if (this.listMayWin(list, winner, direction, numbers)) return true;
     }
@@ -430,12 +452,11 @@ export class Matcher {
   private contradicted(use: number, direction: number): boolean {
     const snapshot = this.snapshot;
     const length = this.captured[direction];
-    const address = this.address[direction] as Pointer;
     const last = snapshot.pinnedStart[use + 1];
     for (let i = snapshot.pinnedStart[use]; i < last; i++) {
       const position = snapshot.pinned[i] >>> 16;
       if (position >= length) continue;
-      const value = read.u8(address, position);
+      const value = this.byteAt(direction, position);
       const word = snapshot.sets[(snapshot.pinned[i] & 0xffff) * SET_WORDS + (value >>> 5)];
       if (((word >>> (value & 31)) & 1) === 0) return true;
     }

@@ -34,6 +34,7 @@ const HEAD_BYTES = 32;
 const REPORTS_MAX = 8192;
 /** A payload shorter than this says too little for most signatures. */
 const SHORT_BYTES = 4;
+const NOTHING = new Uint8Array(0);
 
 /** Who hears of flows that end. */
 export interface FlowSink {
@@ -63,6 +64,8 @@ export class SignatureJudge implements FlowJudge {
   /** The payload at hand: where it is, and how much of it was captured. */
   #address = 0;
   #captured = 0;
+  #bytes: Uint8Array = NOTHING;
+  #start = 0;
   #flows: TrackedFlows | undefined;
 
   // By 2 * flow + side.
@@ -88,7 +91,7 @@ export class SignatureJudge implements FlowJudge {
     this.#head = new Uint8Array(slots * HEAD_BYTES);
     this.#matcher = new Matcher(snapshot, set.database, set.shim.symbols);
     this.#matches = new SignatureMatches(this.#matcher, contents, MATCHES_MAX);
-    this.#identification = new FlowIdentification(snapshot, signatures, set.portsMatter);
+    this.#identification = new FlowIdentification(snapshot, signatures, set.portsMatter, explain);
     this.#windowAddress = addressOf(window.bytes);
   }
 
@@ -121,6 +124,8 @@ export class SignatureJudge implements FlowJudge {
       const length = final === 1 ? wireBytes : end - start;
       this.#address = base + start;
       this.#captured = end - start;
+      this.#bytes = bytes;
+      this.#start = start;
       let winner = this.#resolve(flow, side, length, final, found);
       if (winner === NEED_MORE) return MORE;
       if (winner === NO_MATCH && this.#turnRound(flow)) {
@@ -144,7 +149,9 @@ export class SignatureJudge implements FlowJudge {
     const direction = side === numbers.initiator ? REQUEST : RESPONSE;
     const reports = this.#reports;
     const matcher = this.#matcher;
+    const start = this.#start;
     matcher.takePayload(direction, this.#address, this.#captured, length, reports, 0, found);
+    matcher.offerHead(direction, this.#bytes, start, start + this.#captured);
     return matcher.resolve(direction, numbers, final, reports, 0, found);
   }
 
@@ -187,6 +194,13 @@ export class SignatureJudge implements FlowJudge {
     const slot = 2 * flow + side;
     this.#foundCount[slot] = 0;
     if (winner === NO_MATCH) return;
+    const { judges } = this.set.compiled.snapshot;
+    if (!this.explain && (judges[2 * winner] & judges[2 * winner + 1]) === 0) {
+      // The other direction has no say in it: no other signature of this one can win any more.
+      this.#foundCount[slot] = 1;
+      this.#evidence.found[slot * MATCHES_MAX] = winner;
+      return;
+    }
     const matches = this.#matches;
     const direction = side === this.#numbers.initiator ? REQUEST : RESPONSE;
     matches.collect(
@@ -314,5 +328,3 @@ export class SignatureJudge implements FlowJudge {
     return undefined;
   }
 }
-
-const NOTHING = new Uint8Array(0);

@@ -2,8 +2,11 @@
  * Signatures ready to judge captures: the built-in library, files, or both, compiled and given to
  * Hyperscan. docs/sig-test.md.
  */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { openShim, type Shim } from "../dataplane/shim.ts";
 import { type CompiledSignatures, compileSignatures } from "../dpi/compile.ts";
+import { cacheKey, readCached, writeCached } from "../dpi/database-cache.ts";
 import { librarySignatures } from "../dpi/library.ts";
 import { loadSignatures } from "../dpi/schema.ts";
 import type { AppSignature } from "../dpi/signature.ts";
@@ -31,9 +34,36 @@ export function openSignatureSet(choice: SignatureChoice): SignatureSet {
   if (choice.ignorePorts) ignorePorts(compiled.snapshot);
   const shim = openShim();
   const { blob, count } = compiled.expressions;
-  const database = count === 0 ? 0 : shim.compileExpressions(blob, count);
+  const database = count === 0 ? 0 : openDatabase(shim, blob, count);
   if (count > 0) shim.prepareDatabase(database);
   return { compiled, shim, database, portsMatter: !choice.ignorePorts };
+}
+
+/** From the user's cache when it was compiled before (measured: 5 ms, not 600), else compiled. */
+function openDatabase(shim: Shim, blob: Uint8Array, count: number): number {
+  const folder = cacheFolder();
+  if (folder === undefined) return shim.compileExpressions(blob, count);
+  const key = cacheKey(blob, shim.versions());
+  const cached = readCached(folder, key);
+  const known = cached === undefined ? undefined : shim.loadExpressions(blob, count, cached);
+  if (known !== undefined) return known;
+  const database = shim.compileExpressions(blob, count);
+  writeCached(folder, key, shim.saveExpressions(database));
+  return database;
+}
+
+/** $XDG_CACHE_HOME/abs or ~/.cache/abs, made when it is not there; undefined: cannot be. */
+function cacheFolder(): string | undefined {
+  const { XDG_CACHE_HOME: cache, HOME: home } = process.env;
+  const base = cache !== undefined && cache !== "" ? cache : home && join(home, ".cache");
+  if (base === undefined || base === "") return undefined;
+  const folder = join(base, "abs");
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return folder;
+  } catch {
+    return undefined; // a cache that cannot be costs time only
+  }
 }
 
 export function chosenSignatures(choice: SignatureChoice): AppSignature[] {
