@@ -10,6 +10,8 @@ import { interfaceIndex, withNamespace } from "./namespace.ts";
 
 export const VM_INTERFACE = "eth0";
 export const BRIDGE = "switch0";
+/** How long a killed process may take to be gone. */
+const KILL_GRACE_MS = 5_000;
 
 /** One machine on the switch. Prefix lengths are /24 and /64. */
 export interface VmPlan {
@@ -117,12 +119,12 @@ export async function processesIn(namespace: string): Promise<number[]> {
  */
 export async function destroyTopology(prefix: string): Promise<void> {
   const namespaces = namespacesOf(prefix);
-  const pids = (await Promise.all(namespaces.map(processesIn))).flat();
-  for (const pid of pids) killQuietly(pid);
-  const end = performance.now() + 2_000;
+  const end = performance.now() + KILL_GRACE_MS;
+  // Again and again: what is killed may just have started another, as an agent does its guard.
   while (performance.now() < end) {
     const left = (await Promise.all(namespaces.map(processesIn))).flat();
     if (left.length === 0) break;
+    for (const pid of left) killQuietly(pid);
     await Bun.sleep(20);
   }
   for (const namespace of namespaces) await runCommand(["ip", "netns", "delete", namespace]);
