@@ -22,6 +22,7 @@ import {
   F_FLAGS,
   F_SEATS,
   FLOW_WORDS,
+  FLOWS_MAX,
   HAS_FIRST,
   INITIATOR_IS_1,
   MID_STREAM,
@@ -64,7 +65,7 @@ export interface FlowJudge {
 }
 
 export class FlowTracker {
-  readonly flows = new TrackedFlows();
+  readonly flows: TrackedFlows;
   /** Flows that ended for want of room. */
   evicted = 0;
   /** Flows that ended so far. */
@@ -73,7 +74,13 @@ export class FlowTracker {
   /** Where the packet at hand lies. */
   #bytes: Uint8Array = new Uint8Array(0);
 
-  constructor(private readonly judge: FlowJudge) {}
+  /** @param flowsMax flows at once; further ones end the most silent of them */
+  constructor(
+    private readonly judge: FlowJudge,
+    flowsMax = FLOWS_MAX,
+  ) {
+    this.flows = new TrackedFlows(flowsMax);
+  }
 
   /** Takes packet `number` of the capture, `wireBytes` long on the wire; returns its flow. */
   take(packet: PacketHeaders, bytes: Uint8Array, number: number, wireBytes: number): number {

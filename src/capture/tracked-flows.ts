@@ -41,10 +41,10 @@ export const DECIDED = 0x10; // its first payload was judged
 export const HAS_FIRST = 0x40; // F_FIRST is known
 
 export class TrackedFlows {
-  readonly words = new Int32Array(FLOWS_MAX * FLOW_WORDS);
-  readonly doubles = new Float64Array(this.words.buffer);
+  readonly words: Int32Array;
+  readonly doubles: Float64Array;
   /** Words 0 to 2 of both addresses of IPv6 flows. */
-  readonly wide = new Int32Array(FLOWS_MAX * 6);
+  readonly wide: Int32Array;
   count = 0;
   /** Side that sent the packet looked up last. */
   side = 0;
@@ -57,6 +57,13 @@ export class TrackedFlows {
   #fresh = 0;
   #hand = 0;
   readonly #seed = crypto.getRandomValues(new Int32Array(1))[0];
+
+  /** @param capacity flows at once; at most FLOWS_MAX */
+  constructor(readonly capacity: number) {
+    this.words = new Int32Array(capacity * FLOW_WORDS);
+    this.doubles = new Float64Array(this.words.buffer);
+    this.wide = new Int32Array(capacity * 6);
+  }
 
   /**
    * The flow of the packet, made when there is none; -1 when the table is full: evict, ask again.
@@ -108,7 +115,7 @@ export class TrackedFlows {
     const words = this.words;
     let flow = this.#free - 1;
     if (flow >= 0) this.#free = words[flow * FLOW_WORDS + F_NEXT];
-    else if (this.#fresh === FLOWS_MAX) return -1;
+    else if (this.#fresh === this.capacity) return -1;
     else flow = this.#fresh++;
     const at = flow * FLOW_WORDS;
     words[at + F_KIND] = kind;
@@ -149,7 +156,7 @@ export class TrackedFlows {
     const words = this.words;
     let victim = -1;
     let oldest = 0;
-    for (let seen = 0; seen < EVICTION_SAMPLE; this.#hand = (this.#hand + 1) % FLOWS_MAX) {
+    for (let seen = 0; seen < EVICTION_SAMPLE; this.#hand = (this.#hand + 1) % this.capacity) {
       const at = this.#hand * FLOW_WORDS;
       if (words[at + F_KIND] === 0) continue;
       seen++;

@@ -57,8 +57,7 @@ export const sigTestCommand = defineCommand({
 });
 
 /** Standard output may be a pipe that takes some at a time: the rest waits, nothing is kept. */
-function printAll(text: string): void {
-  const bytes = Buffer.from(text);
+function printAll(bytes: Uint8Array): void {
   let done = 0;
   while (done < bytes.length) {
     try {

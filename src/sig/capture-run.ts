@@ -8,6 +8,7 @@ import { FlowTracker } from "../capture/flow-tracker.ts";
 import { PacketPath } from "../capture/packet-path.ts";
 import type { PcapngWriter } from "../capture/pcapng-writer.ts";
 import { PACKET, WANT } from "../capture/record-codes.ts";
+import { FLOWS_MAX } from "../capture/tracked-flows.ts";
 import { type FlowSink, SignatureJudge } from "./signature-judge.ts";
 import type { SignatureSet } from "./signature-set.ts";
 import { VerdictComments } from "./verdict-comments.ts";
@@ -33,7 +34,10 @@ export interface CaptureCounts {
 }
 
 export interface RunOptions {
-  /** Records tell where signatures matched and which came near, which takes long. */
+  /**
+   * Records tell where signatures matched and which came near, which takes long. A flow takes three
+   * times the memory, so that half as many are followed at once.
+   */
   readonly explain: boolean;
   /** Look inside tunnels. */
   readonly inner: boolean;
@@ -55,8 +59,9 @@ export class CaptureRun {
     sink: FlowSink,
     private readonly options: RunOptions,
   ) {
-    this.#judge = new SignatureJudge(set, this.#window, options.explain, sink);
-    this.#tracker = new FlowTracker(this.#judge);
+    const flowsMax = options.explain ? FLOWS_MAX / 2 : FLOWS_MAX;
+    this.#judge = new SignatureJudge(set, this.#window, options.explain, sink, flowsMax);
+    this.#tracker = new FlowTracker(this.#judge, flowsMax);
     this.#judge.watch(this.#tracker.flows);
     this.#comments = new VerdictComments(this.#judge);
     this.#path = new PacketPath(this.#window, this.#tracker, options.inner ? 1 : 0);

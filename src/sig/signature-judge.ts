@@ -11,7 +11,6 @@ import {
   F_ORDER,
   F_PACKETS,
   FLOW_WORDS,
-  FLOWS_MAX,
   FRAGMENTED,
   INITIATOR_IS_1,
   MID_STREAM,
@@ -69,23 +68,30 @@ export class SignatureJudge implements FlowJudge {
   #flows: TrackedFlows | undefined;
 
   // By 2 * flow + side.
-  readonly #wireBytes = new Uint32Array(2 * FLOWS_MAX);
-  readonly #foundCount = new Uint8Array(2 * FLOWS_MAX);
-  readonly #evidence = new FlowEvidence(new Uint16Array(2 * FLOWS_MAX * MATCHES_MAX));
+  readonly #wireBytes: Uint32Array;
+  readonly #foundCount: Uint8Array;
+  readonly #evidence: FlowEvidence;
   // To explain: empty otherwise. Where each match kept lies in its payload: start and end.
   readonly #spots: Uint16Array;
   readonly #headBytes: Uint8Array;
   readonly #head: Uint8Array;
 
-  /** `explain`: records tell where signatures matched and which came near, which takes long. */
+  /**
+   * `explain`: records tell where signatures matched and which came near, which takes long.
+   * `flowsMax`: of the tracker that asks.
+   */
   constructor(
     private readonly set: SignatureSet,
     private readonly window: CaptureWindow,
     private readonly explain: boolean,
     private readonly sink: FlowSink,
+    flowsMax: number,
   ) {
     const { snapshot, signatures, contents } = set.compiled;
-    const slots = explain ? 2 * FLOWS_MAX : 0;
+    const slots = explain ? 2 * flowsMax : 0;
+    this.#wireBytes = new Uint32Array(2 * flowsMax);
+    this.#foundCount = new Uint8Array(2 * flowsMax);
+    this.#evidence = new FlowEvidence(new Uint16Array(2 * flowsMax * MATCHES_MAX));
     this.#spots = new Uint16Array(slots * MATCHES_MAX * 2);
     this.#headBytes = new Uint8Array(slots);
     this.#head = new Uint8Array(slots * HEAD_BYTES);
@@ -311,7 +317,7 @@ export class SignatureJudge implements FlowJudge {
     const bytes = this.#wireBytes[slot];
     if (bytes === 0) return undefined;
     const at = slot * HEAD_BYTES;
-    const head = this.explain ? this.#head.slice(at, at + this.#headBytes[slot]) : NOTHING;
+    const head = this.explain ? this.#head.subarray(at, at + this.#headBytes[slot]) : NOTHING;
     return { bytes, head, spot: this.#spot(slot, identity) };
   }
 
