@@ -15,7 +15,8 @@ run() {
   local name=$1 seconds_max=$2 log=build/test/$1.log from=$SECONDS status pass fail
   shift 2
   echo "== $name"
-  timeout --kill-after=20 "$seconds_max" build/bun test "$@" </dev/null 2>&1 | tee "$log"
+  timeout --kill-after=20 "$seconds_max" build/bun test --timeout 60000 "$@" </dev/null 2>&1 |
+    tee "$log"
   status=${PIPESTATUS[0]}
   # Bun's own summary: " 12 pass", " 0 fail", " 1 skip", " 1 todo", " 1 error".
   pass=$(sum pass "$log")
