@@ -1,6 +1,6 @@
 /**
- * The start of IP packets that came in fragments (RFC 791 §3.2, RFC 8200 §4.5): enough of it for the
- * transport header and the first payload. Hot path. The oldest packet gives way when all seats
+ * The start of IP packets that came in fragments (RFC 791 §3.2, RFC 8200 §4.5): enough of it for
+ * the transport header and the first payload. Hot path. The oldest packet gives way when all seats
  * are taken; overlapping bytes stay as they came first.
  */
 import { HEADERS, type PacketHeaders, PROTOCOL_UDP, parseTransport } from "./packet-headers.ts";

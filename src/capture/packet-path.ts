@@ -1,6 +1,6 @@
 /**
- * One captured packet on its way to the flow tracker: link layer, IP and transport headers, fragments
- * put together, tunnels opened when asked to. Hot path. Counts what goes another way.
+ * One captured packet on its way to the flow tracker: link layer, IP and transport headers,
+ * fragments put together, tunnels opened when asked to. Hot path. Counts what goes another way.
  */
 import type { CaptureReader } from "./capture-reader.ts";
 import type { CaptureWindow } from "./capture-window.ts";

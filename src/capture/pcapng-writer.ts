@@ -41,7 +41,9 @@ export class PcapngWriter {
     this.#end = 28;
   }
 
-  /** Writes the packet at hand of `reader`, which lies in `bytes`; no option for an empty comment. */
+  /**
+   * Writes the packet at hand of `reader`, which lies in `bytes`; no option for an empty comment.
+   */
   write(reader: CaptureReader, bytes: Uint8Array, comment: Uint8Array): void {
     const number = this.#interfaceOf(reader);
     const captured = reader.packetEnd - reader.packetStart;
@@ -94,7 +96,9 @@ export class PcapngWriter {
     return this.#interfaces.size - 1;
   }
 
-  /** Writes the block's length into both its places; it began at `at`, and its content ends here. */
+  /**
+   * Writes the block's length into both its places; it began at `at`, and its content ends here.
+   */
   #close(at: number, end: number): void {
     const length = end + 4 - at;
     this.#memory.setUint32(at + 4, length, true);

@@ -1,7 +1,7 @@
 /**
- * Buffers that put the first bytes of something together from parts in any order: of a TCP direction
- * from segments, of an IP packet from fragments. Hot path. A fixed number of seats of a fixed
- * size, and for each which of its bytes are there; bytes that came first stay.
+ * Buffers that put the first bytes of something together from parts in any order: of a TCP
+ * direction from segments, of an IP packet from fragments. Hot path. A fixed number of seats of a
+ * fixed size, and for each which of its bytes are there; bytes that came first stay.
  */
 
 export class PrefixBuffers {

@@ -1,6 +1,6 @@
 /**
- * `abs bench dpi`: reads flags, calls src/bench/dpi.ts, prints a table or, with `--output json`, one
- * JSON object. Progress goes to standard error.
+ * `abs bench dpi`: reads flags, calls src/bench/dpi.ts, prints a table or, with `--output json`,
+ * one JSON object. Progress goes to standard error.
  */
 import { defineCommand } from "citty";
 import { ownCommand } from "../agent/own-command.ts";

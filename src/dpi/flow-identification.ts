@@ -1,7 +1,7 @@
 /**
  * The application of a whole flow from the signatures that its two first payloads match: the best
- * of both directions by winning order; among signatures of equal rank, one whose usual ports hold the
- * flow's. A signature with contents for both directions must be met by both, once both are
+ * of both directions by winning order; among signatures of equal rank, one whose usual ports hold
+ * the flow's. A signature with contents for both directions must be met by both, once both are
  * known.
  */
 import { pinnedBytes, pinnedNumbers } from "./compile.ts";

@@ -1,7 +1,8 @@
 /**
  * What application each flow of a capture truly is, from a CSV file with the columns `file`,
  * `proto`, `src_ip`, `src_port`, `dst_ip`, `dst_port`, `app`. Files are matched by base name, flows
- * from either end. A capture may hold a 5-tuple several times: the first flow that carries something counts.
+ * from either end. A capture may hold a 5-tuple several times: the first flow that carries
+ * something counts.
  */
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * What is written beside a packet of `--write`: the application of its flow as far as the packets up
- * to it tell, since a capture is read once. Equal verdicts share their bytes.
+ * What is written beside a packet of `--write`: the application of its flow as far as the packets
+ * up to it tell, since a capture is read once. Equal verdicts share their bytes.
  */
 import { ascii } from "../bytes.ts";
 import type { SignatureJudge } from "./signature-judge.ts";

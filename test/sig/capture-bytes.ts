@@ -1,4 +1,6 @@
-/** Builds captures byte by byte for tests: packets, frames, pcap and pcapng of either byte order. */
+/**
+ * Builds captures byte by byte for tests: packets, frames, pcap and pcapng of either byte order.
+ */
 import { ascii, concat } from "../../src/bytes.ts";
 import { parseAddress } from "../../src/wire/ip-text.ts";
 
@@ -162,7 +164,9 @@ export function ethernet(packet: Uint8Array, type?: number): Uint8Array {
   return concat(new Uint8Array(12).fill(2), u16(type ?? own), packet);
 }
 
-/** A fragment of an IPv4 or IPv6 packet: [from, to) of its payload, to be sent as its own packet. */
+/**
+ * A fragment of an IPv4 or IPv6 packet: [from, to) of its payload, to be sent as its own packet.
+ */
 export function fragmentOf(packet: Uint8Array, from: number, to: number): Uint8Array {
   const isIpv4 = packet[0] >>> 4 === 4;
   const header = isIpv4 ? 20 : 40;

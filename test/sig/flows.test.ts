@@ -1,6 +1,7 @@
 /**
  * Captures to flows and their first payloads: TCP in sequence order whatever the segments do,
- * initiators, fragments, link types, tunnels, full tables. design/agent.md "Application signatures".
+ * initiators, fragments, link types, tunnels, full tables. design/agent.md "Application
+ * signatures".
  */
 import { describe, expect, test } from "bun:test";
 import { concat } from "../../src/bytes.ts";

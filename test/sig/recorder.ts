@@ -1,4 +1,6 @@
-/** Runs captures through readers and tracker in tests, with a judge that writes down what it hears. */
+/**
+ * Runs captures through readers and tracker in tests, with a judge that writes down what it hears.
+ */
 import { type CaptureReader, readerOf } from "../../src/capture/capture-reader.ts";
 import { type CaptureSource, CaptureWindow, captureOf } from "../../src/capture/capture-window.ts";
 import { type FlowJudge, FlowTracker, JUDGED, MORE } from "../../src/capture/flow-tracker.ts";
