@@ -69,7 +69,7 @@ const expressions = [
   "/(?:a|b)+?c{2,9}\\bx$/s",
   "/[\\x00-\\x1f][^A-Z\\d]\\w*\\z/",
   ...signatures.flatMap((tree) =>
-    [...JSON.stringify(tree).matchAll(/"expr":("[^"]*")/g)].map((found) =>
+    [...JSON.stringify(tree).matchAll(/"expr":("(?:[^"\\]|\\.)*")/g)].map((found) =>
       String(JSON.parse(found[1] ?? '""')),
     ),
   ),
