@@ -1,6 +1,6 @@
 /**
- * Certificates: a quorum's matching votes in compact form. docs/ledger.md "Certificates"; rules 3, 4
- * and 7 of design/ledger.md "Agreement". Only the shapes and q: certificate-check.ts verifies them.
+ * Certificates: a quorum's matching votes in compact form. docs/ledger.md "Certificates"; rules 3,
+ * 4 and 7 of design/ledger.md "Agreement". Only shapes and q: certificate-check.ts verifies them.
  * Votes are those of docs/ledger.md "Messages", whose term is the core's, so that all of a quorum
  * sign the same words but for their own id.
  */

@@ -1,7 +1,8 @@
 /**
- * What the ledger asks of cryptography: secp256k1 signatures and the VRF, behind interfaces, so that
- * the product (libsecp256k1 or noble) and the simulator (keyed hashes that a liar cannot forge) run
- * the same code. docs/ledger.md "Signatures" and "VRF". Nothing here blocks or throws on bad input.
+ * What the ledger asks of cryptography: secp256k1 signatures and the VRF, behind interfaces, so
+ * that the product (libsecp256k1 or noble) and the simulator (keyed hashes that a liar cannot
+ * forge) run the same code. docs/ledger.md "Signatures" and "VRF". Nothing here blocks or throws on
+ * bad input.
  */
 import type {
   PublicKey,

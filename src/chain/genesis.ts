@@ -1,5 +1,5 @@
 /**
- * The genesis file: what a chain begins with and is named by. docs/ledger.md "Genesis". Shapes here;
+ * The genesis file: what a chain begins with and is named by. docs/ledger.md "Genesis". Shapes;
  * genesis-block.ts makes the block of it, which is a function of the file alone.
  */
 import type { EpochSeconds } from "../units.ts";

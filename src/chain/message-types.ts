@@ -5,8 +5,8 @@
  * PRE_PREPARE, PREPARE, COMMIT are theirs, ROUND_CHANGE is VIEW-CHANGE and the NEW-VIEW is a
  * PRE_PREPARE with its justification. Attempts (ABANDON) replace a whole committee.
  *
- * A signed message covers header and body; an attachment comes after the signature and is bound by a
- * hash in the body, so that votes and certificates stay small. Messages that nobody passes on are
+ * A signed message covers header and body; an attachment comes after the signature and is bound by
+ * a hash in the body, so that votes and certificates stay small. Messages that nobody passes on are
  * not signed: the peer channel proves who sent them.
  */
 import type { BlockBody, BlockCore, SealedHeader, SealProof } from "./block.ts";
@@ -159,7 +159,7 @@ export type SealMessage = Signed & {
 export type ForcedRedrawMessage = Signed & {
   readonly kind: "FORCED_REDRAW";
   readonly committee: Committee;
-  /** The hash that the attempt must carry on; undefined: nothing was prepared anywhere reachable. */
+  /** What the attempt must carry on; undefined: nothing was prepared anywhere reachable. */
   readonly carriedHash: BlockHash | undefined;
   /** The certificate of the carried hash where one was found: inherited by the committee. */
   readonly carried: PreparedCertificate | undefined;
@@ -235,8 +235,8 @@ export type EvidenceMessage = MessageHeader & {
 };
 
 /**
- * Two signed texts, each the signed part of a message and its signature (docs/ledger.md "Evidence"),
- * so that attachments are not carried. evidence.ts says what is evidence.
+ * Two signed texts, each the signed part of a message and its signature (docs/ledger.md
+ * "Evidence"), so that attachments are not carried. evidence.ts says what is evidence.
  */
 export type Evidence = { readonly first: Uint8Array; readonly second: Uint8Array };
 
