@@ -18,7 +18,7 @@ import type {
   VrfBeta,
   VrfProof,
 } from "./ledger-units.ts";
-import type { ForcedRedrawMessage } from "./message-types.ts";
+import type { ForcedRedrawMessage, MasterTermMessage } from "./message-types.ts";
 
 export const CORE_VERSION = 1;
 /** Without dummies: contracts of one block. */
@@ -69,6 +69,8 @@ export type SealProof = {
   readonly vrfProof: VrfProof | undefined;
   /** Where a FORCED_REDRAW named the committee of the quorum's attempt: that message. */
   readonly redraw: ForcedRedrawMessage | undefined;
+  /** Where the sealing master's term is not recorded in a block before this one: what made it. */
+  readonly masterTerm: MasterTermMessage | undefined;
   /** Of the master that sealed: its SEAL is signed under this term. */
   readonly sealTerm: Term;
   /** Fig. 8's `block_signature`. */

@@ -7,6 +7,7 @@
  */
 import { blockHashOf, readCore, writeCore } from "./block-core.ts";
 import { type ByteReader, type ByteWriter, writeList } from "./byte-codec.ts";
+import type { Quorum } from "./certificate.ts";
 import {
   committedHash,
   committeeHash,
@@ -16,22 +17,22 @@ import {
   readCommittee,
   readOptional,
   readPrepared,
-  readProof,
   readQuorum,
   writeBody,
   writeCommitted,
   writeCommittee,
   writeOptional,
   writePrepared,
-  writeProof,
   writeQuorum,
 } from "./certificate-codec.ts";
 import {
   type BlockHash,
   type CandidateSequence,
   COMMITTEE_MAX,
+  type Hash,
   type Height,
   NO_HASH,
+  type VrfProof,
 } from "./ledger-units.ts";
 import { readNested } from "./message-codec.ts";
 import {
@@ -45,12 +46,14 @@ import {
   readHighest,
   readRedraw,
   readSealProof,
+  readSealWords,
   refusalsHash,
   writeBlock,
   writeHeader,
   writeHighest,
   writeMessage,
   writeSealProof,
+  writeSealWords,
 } from "./message-parts.ts";
 import type { MessageHeader, MessageKind, MessageOf } from "./message-types.ts";
 
@@ -204,10 +207,14 @@ const ABANDON: KindCodec<"ABANDON"> = {
   },
 };
 
+function resultHash(quorum: Quorum, vrfProof: VrfProof): Hash {
+  return quorumHash({ quorum, vrfProof, redraw: undefined, masterTerm: undefined });
+}
+
 const RESULT: KindCodec<"RESULT"> = {
   body(writer, { blockHash, quorum, vrfProof }) {
     writer.hex(blockHash);
-    writer.hex(quorumHash(quorum, vrfProof, undefined));
+    writer.hex(resultHash(quorum, vrfProof));
   },
   attachment(writer, { quorum, vrfProof }) {
     writeQuorum(writer, quorum);
@@ -219,7 +226,7 @@ const RESULT: KindCodec<"RESULT"> = {
     const signature = reader.signature();
     const quorum = readQuorum(reader);
     const vrfProof = reader.vrfProof();
-    bind(reader, hash === quorumHash(quorum, vrfProof, undefined));
+    bind(reader, hash === resultHash(quorum, vrfProof));
     bind(reader, quorum.attempt === head.attempt && quorum.view === head.view);
     return { ...head, blockHash, signature, quorum, vrfProof };
   },
@@ -249,30 +256,25 @@ const SEAL: KindCodec<"SEAL"> = {
     writer.hex(message.blockHash);
     writer.hex(message.quorumHash);
   },
-  attachment(writer, { core, quorum, vrfProof, redraw, body }) {
-    writeCore(writer, core);
-    writeQuorum(writer, quorum);
-    writeOptional(writer, vrfProof, writeProof);
-    writeOptional(writer, redraw, writeMessage);
-    writeBody(writer, body);
+  attachment(writer, message) {
+    writeCore(writer, message.core);
+    writeSealWords(writer, message);
+    writeBody(writer, message.body);
   },
   read(reader, head) {
     const blockHash = reader.blockHash();
     const hash = reader.hash();
     const signature = reader.signature();
     const core = readCore(reader);
-    const quorum = readQuorum(reader);
-    const vrfProof = readOptional(reader, readProof);
-    const redraw = readOptional(reader, readRedraw);
+    const seal = readSealWords(reader);
     const body = readBody(reader);
     bindCore(reader, head, core);
-    bind(reader, quorum.attempt === head.attempt && quorum.view === head.view);
+    bind(reader, seal.quorum.attempt === head.attempt && seal.quorum.view === head.view);
     if (reader.fault === undefined) {
       bind(reader, blockHashOf(core) === blockHash);
-      bind(reader, quorumHash(quorum, vrfProof, redraw) === hash);
+      bind(reader, quorumHash(seal) === hash);
     }
-    const proof = { quorumHash: hash, quorum, vrfProof, redraw };
-    return { ...head, blockHash, signature, core, body, ...proof };
+    return { ...head, blockHash, signature, quorumHash: hash, core, ...seal, body };
   },
 };
 

@@ -5,7 +5,7 @@
 import type { BlockBody, BlockCore, SealedHeader, SealProof } from "./block.ts";
 import { readCore, writeCore } from "./block-core.ts";
 import { type ByteReader, ByteWriter, writeList } from "./byte-codec.ts";
-import type { PreparedCertificate, Quorum } from "./certificate.ts";
+import type { PreparedCertificate } from "./certificate.ts";
 import {
   preparedHash,
   readBody,
@@ -18,11 +18,12 @@ import {
   writeProof,
   writeQuorum,
 } from "./certificate-codec.ts";
-import { type Hash, NO_HASH, type Term, type VrfProof } from "./ledger-units.ts";
+import { type Hash, NO_HASH, type Term } from "./ledger-units.ts";
 import { encodeMessage, readNested } from "./message-codec.ts";
 import type {
   ForcedRedrawMessage,
   LedgerMessage,
+  MasterTermMessage,
   RejectMessage,
   RoundChangeMessage,
 } from "./message-types.ts";
@@ -36,16 +37,29 @@ export function bind(reader: ByteReader, isBound: boolean): void {
 }
 
 /** Over what the SEAL's and the RESULT's signatures cover beside the block hash. */
-export function quorumHash(
-  quorum: Quorum,
-  vrfProof: VrfProof | undefined,
-  redraw: ForcedRedrawMessage | undefined,
-): Hash {
+export function quorumHash(seal: SealWords): Hash {
   const writer = new ByteWriter();
-  writeQuorum(writer, quorum);
-  writeOptional(writer, vrfProof, writeProof);
-  writeOptional(writer, redraw, writeMessage);
+  writeSealWords(writer, seal);
   return taggedHash(TAG.quorum, writer.finish());
+}
+
+/** What of a seal the SEAL signs by its hash. */
+export type SealWords = Omit<SealProof, "sealTerm" | "blockSignature">;
+
+export function writeSealWords(writer: ByteWriter, seal: SealWords): void {
+  writeQuorum(writer, seal.quorum);
+  writeOptional(writer, seal.vrfProof, writeProof);
+  writeOptional(writer, seal.redraw, writeMessage);
+  writeOptional(writer, seal.masterTerm, writeMessage);
+}
+
+export function readSealWords(reader: ByteReader): SealWords {
+  return {
+    quorum: readQuorum(reader),
+    vrfProof: readOptional(reader, readProof),
+    redraw: readOptional(reader, readRedraw),
+    masterTerm: readOptional(reader, readMasterTerm),
+  };
 }
 
 /** Over the ROUND_CHANGEs in a PRE_PREPARE; NO_HASH for none. */
@@ -71,22 +85,19 @@ export function readRedraw(reader: ByteReader): ForcedRedrawMessage {
   return readNested(reader, "FORCED_REDRAW", NESTED_BYTES_MAX);
 }
 
+function readMasterTerm(reader: ByteReader): MasterTermMessage {
+  return readNested(reader, "MASTER_TERM", NESTED_BYTES_MAX);
+}
+
 export function writeSealProof(writer: ByteWriter, proof: SealProof): void {
-  writeQuorum(writer, proof.quorum);
-  writeOptional(writer, proof.vrfProof, writeProof);
-  writeOptional(writer, proof.redraw, writeMessage);
+  writeSealWords(writer, proof);
   writer.u32(proof.sealTerm);
   writer.raw(proof.blockSignature);
 }
 
 export function readSealProof(reader: ByteReader): SealProof {
-  return {
-    quorum: readQuorum(reader),
-    vrfProof: readOptional(reader, readProof),
-    redraw: readOptional(reader, readRedraw),
-    sealTerm: reader.u32() as Term,
-    blockSignature: reader.signature(),
-  };
+  const words = readSealWords(reader);
+  return { ...words, sealTerm: reader.u32() as Term, blockSignature: reader.signature() };
 }
 
 export function writeHeader(writer: ByteWriter, header: SealedHeader): void {

@@ -146,12 +146,13 @@ export type AbandonMessage = Signed & {
 export type SealMessage = Signed & {
   readonly kind: "SEAL";
   readonly blockHash: BlockHash;
-  /** Over quorum, VRF proof and redraw: quorumHash() in message-codec.ts. */
+  /** Over quorum, VRF proof, redraw and masterTerm: quorumHash() in message-parts.ts. */
   readonly quorumHash: Hash;
   readonly core: BlockCore;
   readonly quorum: Quorum;
   readonly vrfProof: VrfProof | undefined;
   readonly redraw: ForcedRedrawMessage | undefined;
+  readonly masterTerm: MasterTermMessage | undefined;
   readonly body: BlockBody;
 };
 
