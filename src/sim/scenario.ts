@@ -1,0 +1,95 @@
+/**
+ * What one seed plays: how many nodes, which faults, which lies. A function of the seed and the
+ * options, and data only, so that shrink.ts can play it again with less.
+ */
+import { faultsOf } from "../chain/certificate.ts";
+import { type Fault, type FaultKind, FAULT_KINDS, makeFault } from "./fault.ts";
+import { isMasterLie, type Lie, type LieKind, LIE_KINDS } from "./lie.ts";
+import { Prng } from "./prng.ts";
+
+export const VALIDATORS_MAX = 20;
+/** Sealed blocks after which a seed has played enough, once its faults are over. */
+export const HEIGHTS = 10;
+/** One seed in so many signs with secp256k1 and draws with edwards25519. */
+const REAL_EVERY = 50;
+
+export type Scenario = {
+  readonly seed: number;
+  /** Committee size. */
+  readonly validators: number;
+  /** Nodes of the ledger: committees are drawn of them. */
+  readonly nodes: number;
+  readonly heights: number;
+  readonly isReal: boolean;
+  readonly faults: readonly Fault[];
+  readonly lies: readonly Lie[];
+};
+
+export type ScenarioOptions = {
+  /** Fixed; otherwise 1 to 20, each as likely. */
+  readonly validators: number | undefined;
+  /** Only these kinds, of faults and of lies; undefined: all. */
+  readonly faults: readonly (FaultKind | LieKind)[] | undefined;
+};
+
+export function makeScenario(seed: number, options: ScenarioOptions): Scenario {
+  const prng = Prng.of(seed, 0);
+  const drawn = prng.between(1, VALIDATORS_MAX);
+  const validators = options.validators ?? drawn;
+  // Most often all are in every committee; else the draw decides.
+  const nodes = prng.oneIn(4) ? validators + prng.between(1, 3) : validators;
+  const f = faultsOf(validators);
+  const lies = makeLies(prng, { nodes, f, allowed: options.faults });
+  const spare = f - new Set(lies.filter(isOfMember).map((lie) => lie.participant)).size;
+  return {
+    seed,
+    validators,
+    nodes,
+    heights: HEIGHTS,
+    isReal: seed % REAL_EVERY === 0,
+    faults: makeFaults(prng, { nodes, spare, allowed: options.faults }),
+    lies,
+  };
+}
+
+function isOfMember(lie: Lie): boolean {
+  return !isMasterLie(lie.kind);
+}
+
+type Limits = {
+  readonly nodes: number;
+  readonly allowed: readonly (FaultKind | LieKind)[] | undefined;
+};
+
+/** At least one lie where f >= 1; up to f liars, up to three lies each. A master lies rarely. */
+function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
+  const { nodes, f, allowed } = limits;
+  const kinds = LIE_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
+  const ofMaster = kinds.filter(isMasterLie);
+  const ofMember = kinds.filter((kind) => !isMasterLie(kind));
+  const everybody = Array.from({ length: nodes }, (_, i) => i);
+  const liars = prng.some(everybody, f === 0 ? 0 : prng.between(1, f));
+  const lies = liars.flatMap((participant) =>
+    prng
+      .some(ofMember, prng.between(1, 3))
+      .map((kind) => ({ kind, participant, share: prng.pick([0.1, 0.3, 1]) })),
+  );
+  if (f > 0 && prng.oneIn(4)) {
+    const kind = prng.some(ofMaster, 1);
+    lies.push(...kind.map((one) => ({ kind: one, participant: nodes, share: prng.pick([0.1, 0.3]) })));
+  }
+  return lies;
+}
+
+/** At least three kinds where so many are allowed; lost disks only as the committee bears them. */
+function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fault[] {
+  const { nodes, spare, allowed } = limits;
+  const kinds = FAULT_KINDS.filter((kind) => allowed?.includes(kind) ?? true).filter(
+    (kind) => kind !== "disk-lost" || spare > 0,
+  );
+  const count = prng.between(3, 6);
+  const faults = prng.some(kinds, count).map((kind) => makeFault(kind, nodes, prng));
+  // A second round of some, so that faults of a kind overlap as well.
+  const again = prng.some(kinds, prng.below(3)).filter((kind) => kind !== "disk-lost");
+  return [...faults, ...again.map((kind) => makeFault(kind, nodes, prng))];
+}
