@@ -1,8 +1,9 @@
 /**
  * Merkle trees of RFC 9162 §2.1: 0x00 before a leaf, 0x01 before a node, split at the largest power
  * of two below the size, so that neither a node passes for a leaf nor a repeated last leaf for a
- * longer list (CVE-2012-2459). Roots, inclusion proofs (§2.1.3) and consistency proofs (§2.1.4) with
- * their verification. Lists of leaf hashes in, hashes out: what a leaf is, is left to the caller.
+ * longer list (CVE-2012-2459). Roots, inclusion proofs (§2.1.3) and consistency proofs (§2.1.4)
+ * with their verification. Lists of leaf hashes in, hashes out: what a leaf is, is left to the
+ * caller.
  */
 import type { Hash } from "./ledger-units.ts";
 import { bytesOf, sha256 } from "./sha256.ts";
