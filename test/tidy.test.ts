@@ -57,7 +57,7 @@ const PARTS = "dataplane session dpi policy takeover chain wire store observe".s
 /** Parts that other parts may import: codecs, and what is stored. */
 const OPEN_PARTS = ["wire", "store"];
 /** A role may drive one to its right, as a bench drives a lab, and a lab an agent. */
-const ROLES = ["bench", "lab", "manager", "validator", "agent"];
+const ROLES = ["bench", "lab", "sim", "manager", "validator", "agent"];
 
 function list(...patterns: readonly string[]): string[] {
   const found = patterns.flatMap((pattern) => [...new Bun.Glob(pattern).scanSync(ROOT)]);

@@ -11,6 +11,7 @@ import { keysCommand } from "./keys.ts";
 import { labCommand } from "./lab.ts";
 import { notes } from "./notes.ts";
 import { policyCommand } from "./policy.ts";
+import { simCommand } from "./sim.ts";
 
 const main = defineCommand({
   meta: {
@@ -26,6 +27,7 @@ const main = defineCommand({
     policy: policyCommand,
     lab: labCommand,
     bench: benchCommand,
+    sim: simCommand,
   },
 });
 

@@ -57,7 +57,9 @@ export class EventQueue<Event> {
   private isBefore(a: number, b: number): boolean {
     const timeA = this.times[a] as number;
     const timeB = this.times[b] as number;
-    return timeA < timeB || (timeA === timeB && (this.orders[a] as number) < (this.orders[b] as number));
+    return (
+      timeA < timeB || (timeA === timeB && (this.orders[a] as number) < (this.orders[b] as number))
+    );
   }
 
   private write(at: number, time: number, order: number, event: Event): void {

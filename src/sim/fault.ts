@@ -19,8 +19,10 @@ export const FAULT_KINDS = [
   "disk-full", // writes fail
   "disk-slow", // a sync takes long
   "disk-lost", // down, and back with an empty disk
+  "disk-rot", // bits of the contracts' tables flip
+  "snapshot", // a copy of the machine may run elsewhere
   "clock-skew", // wall clock off, by seconds or by hours
-  "clock-jump", // wall clock is set forth and back
+  "clock-jump", // wall clock is set forth, then back too far
   "master-crash", // as "crash", of the master
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
@@ -72,14 +74,18 @@ function isOfNode(kind: FaultKind): boolean {
   return kind !== "partition" && kind !== "one-way" && !isOfLinks(kind);
 }
 
+/** After it a node observes for a while: no more may than the committee bears as liars. */
+export function isObserving(kind: FaultKind): boolean {
+  return kind === "disk-lost" || kind === "snapshot";
+}
+
 function isOfLinks(kind: FaultKind): boolean {
   return kind === "loss" || kind === "slow" || kind === "reorder" || kind === "duplicate";
 }
 
 function hitMax(kind: FaultKind, nodes: number): number {
   if (isOfLinks(kind)) return nodes + 1;
-  // Whoever lost its disk observes, so no more than the committee bears (scenario.ts counts them).
-  return kind === "disk-lost" ? 1 : Math.max(1, Math.ceil(nodes / 2));
+  return isObserving(kind) ? 1 : Math.max(1, Math.ceil(nodes / 2));
 }
 
 function delayOf(kind: FaultKind, prng: Prng): number {

@@ -12,6 +12,7 @@ import type { Prng } from "./prng.ts";
 /** Of committee members; each needs f >= 1. */
 export const MEMBER_LIES = [
   "equivocating-leader",
+  "unjustified-leader",
   "double-prepare",
   "double-commit",
   "silent-leader",
@@ -29,6 +30,7 @@ export const MEMBER_LIES = [
   "replay-height",
   "replay-chain",
   "replay-term",
+  "far-height",
   "revoked-key",
   "rotated-key",
   "bitmap-strangers",

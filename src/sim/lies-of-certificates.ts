@@ -19,7 +19,11 @@ const ORDER = secp256k1.Point.Fn.ORDER;
 
 type Votes = { readonly bitmap: number; readonly signatures: readonly Signature[] };
 
-function say(liar: LiarView, speech: Speech, message: RoundChangeMessage | AbandonMessage): LieTold {
+function say(
+  liar: LiarView,
+  speech: Speech,
+  message: RoundChangeMessage | AbandonMessage,
+): LieTold {
   return framesOf({ ...speech, message: resigned(liar, message) });
 }
 
@@ -119,7 +123,9 @@ export function bitmapStrangers(liar: LiarView, speech: Speech): LieTold {
 export function bitmapDuplicates(liar: LiarView, speech: Speech): LieTold {
   return withVotes(liar, speech, ({ bitmap, signatures }) => {
     const [first] = signatures;
-    return first === undefined ? { bitmap, signatures } : { bitmap, signatures: signatures.map(() => first) };
+    return first === undefined
+      ? { bitmap, signatures }
+      : { bitmap, signatures: signatures.map(() => first) };
   });
 }
 

@@ -2,8 +2,9 @@
  * Lies that need no knowledge of the protocol: messages of other heights, chains and terms sent
  * again, and frames that are no messages at all.
  */
-import { encodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
+
 import type { ChainId, Height, Term } from "../chain/ledger-units.ts";
+import { encodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
 import type { LedgerMessage, SignedMessage } from "../chain/message-types.ts";
 import { type Frame, framesOf, type LiarView, type LieTold, type Speech } from "./lie.ts";
 import { resigned } from "./lies-of-votes.ts";

@@ -4,6 +4,7 @@
  */
 import { committeeHash } from "../chain/certificate-codec.ts";
 import type { VrfProof } from "../chain/ledger-units.ts";
+import { justificationHash } from "../chain/message-parts.ts";
 import { signMessage } from "../chain/message-signing.ts";
 import type {
   CommitMessage,
@@ -46,6 +47,21 @@ export function equivocatingLeader(liar: LiarView, speech: Speech): LieTold {
     ...split(shuffled.slice(0, half + overlap), shuffled.length, message, undefined),
     ...split(shuffled.slice(half), shuffled.length, other, undefined),
   ];
+}
+
+/** In a later view: another hash than the ROUND_CHANGEs bind, or too few of them. */
+export function unjustifiedLeader(liar: LiarView, speech: Speech): LieTold {
+  const { message } = speech;
+  if (message.kind !== "PRE_PREPARE" || message.view === 0) return undefined;
+  const isShort = liar.prng.oneIn(2);
+  const justification = isShort ? message.justification.slice(1) : message.justification;
+  const forged: PrePrepareMessage = {
+    ...message,
+    justification,
+    justificationHash: justificationHash(justification),
+    blockHash: liar.otherHash(message.blockHash),
+  };
+  return framesOf({ ...speech, message: resigned(liar, forged) });
 }
 
 export function silentLeader(_: LiarView, { message }: Speech): LieTold {

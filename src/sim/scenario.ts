@@ -3,8 +3,8 @@
  * options, and data only, so that shrink.ts can play it again with less.
  */
 import { faultsOf } from "../chain/certificate.ts";
-import { type Fault, type FaultKind, FAULT_KINDS, makeFault } from "./fault.ts";
-import { isMasterLie, type Lie, type LieKind, LIE_KINDS } from "./lie.ts";
+import { FAULT_KINDS, type Fault, type FaultKind, isObserving, makeFault } from "./fault.ts";
+import { isMasterLie, LIE_KINDS, type Lie, type LieKind } from "./lie.ts";
 import { Prng } from "./prng.ts";
 
 export const VALIDATORS_MAX = 20;
@@ -69,27 +69,31 @@ function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
   const ofMember = kinds.filter((kind) => !isMasterLie(kind));
   const everybody = Array.from({ length: nodes }, (_, i) => i);
   const liars = prng.some(everybody, f === 0 ? 0 : prng.between(1, f));
-  const lies = liars.flatMap((participant) =>
+  const lies: Lie[] = liars.flatMap((participant) =>
     prng
       .some(ofMember, prng.between(1, 3))
       .map((kind) => ({ kind, participant, share: prng.pick([0.1, 0.3, 1]) })),
   );
   if (f > 0 && prng.oneIn(4)) {
     const kind = prng.some(ofMaster, 1);
-    lies.push(...kind.map((one) => ({ kind: one, participant: nodes, share: prng.pick([0.1, 0.3]) })));
+    lies.push(
+      ...kind.map((one) => ({ kind: one, participant: nodes, share: prng.pick([0.1, 0.3]) })),
+    );
   }
   return lies;
 }
 
-/** At least three kinds where so many are allowed; lost disks only as the committee bears them. */
+/** At least three kinds where so many are allowed. */
 function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fault[] {
   const { nodes, spare, allowed } = limits;
-  const kinds = FAULT_KINDS.filter((kind) => allowed?.includes(kind) ?? true).filter(
-    (kind) => kind !== "disk-lost" || spare > 0,
-  );
-  const count = prng.between(3, 6);
-  const faults = prng.some(kinds, count).map((kind) => makeFault(kind, nodes, prng));
-  // A second round of some, so that faults of a kind overlap as well.
-  const again = prng.some(kinds, prng.below(3)).filter((kind) => kind !== "disk-lost");
-  return [...faults, ...again.map((kind) => makeFault(kind, nodes, prng))];
+  const kinds = FAULT_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
+  const lasting = kinds.filter(isObserving);
+  const passing = kinds.filter((kind) => !isObserving(kind));
+  // Some twice, so that faults of a kind overlap as well.
+  const chosen = [
+    ...prng.some(lasting, Math.min(spare, prng.below(3))),
+    ...prng.some(passing, prng.between(3, 5)),
+    ...prng.some(passing, prng.below(3)),
+  ];
+  return chosen.map((kind) => makeFault(kind, nodes, prng));
 }

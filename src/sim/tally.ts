@@ -117,7 +117,9 @@ export const HISTOGRAMS = [
 export function rareKinds(tally: Tally): string[] {
   const least = tally.seeds * RARE_SHARE;
   const rare = (kinds: readonly (string | number)[], counts: Record<string, number>) =>
-    kinds.filter((kind) => (counts[kind] ?? 0) < least).map((kind) => `${kind}: ${counts[kind] ?? 0}`);
+    kinds
+      .filter((kind) => (counts[kind] ?? 0) < least)
+      .map((kind) => `${kind}: ${counts[kind] ?? 0}`);
   const sizes = Array.from({ length: VALIDATORS_MAX }, (_, i) => i + 1);
   return [
     ...rare(sizes, tally.validators).map((words) => `validators ${words}`),

@@ -3,8 +3,9 @@
  * will propose. One in fifty seeds has real keys: secp256k1 and edwards25519 by noble; the others
  * keyed hashes that a liar cannot forge (src/chain/stand-in-crypto.ts).
  */
-import { encodeContract } from "../chain/contract-entry.ts";
+
 import type { ChainState } from "../chain/chain-state.ts";
+import { encodeContract } from "../chain/contract-entry.ts";
 import type { LedgerCrypto, NodeKeys, SignatureCheck } from "../chain/crypto-interface.ts";
 import { EcvrfProver, EcvrfVerifier } from "../chain/ecvrf.ts";
 import { DEFAULT_PARAMS, type GenesisFile, type GenesisMember } from "../chain/genesis.ts";
@@ -16,8 +17,8 @@ import { possessionHash } from "../chain/registration.ts";
 import { StandInRegistry } from "../chain/stand-in-crypto.ts";
 import { assert } from "../errors.ts";
 import type { EpochSeconds } from "../units.ts";
-import type { Scenario } from "./scenario.ts";
 import { Prng } from "./prng.ts";
+import type { Scenario } from "./scenario.ts";
 
 /** Wall clock at the start of every simulation. */
 export const START_SECONDS = 1_900_000_000 as EpochSeconds;
