@@ -4,12 +4,14 @@
  * committee, counted here by the definition and not by the product's function.
  */
 import { applyBlock, withSeal } from "../chain/apply-block.ts";
-import type { Block } from "../chain/block.ts";
+import type { Block, BlockCore } from "../chain/block.ts";
+import { encodeCore } from "../chain/block-core.ts";
 import { type ChainState, committeeOf } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import type { BlockHash, Height, NodeId } from "../chain/ledger-units.ts";
 import type { CommitMessage } from "../chain/message-types.ts";
 import { checkSeal } from "../chain/seal-check.ts";
+import { sha256 } from "../chain/sha256.ts";
 
 type Sealed = { readonly state: ChainState; readonly blockHash: BlockHash };
 
@@ -23,6 +25,7 @@ export class ChainChecks {
   constructor(
     genesis: ChainState,
     private readonly crypto: LedgerCrypto,
+    private readonly isHonest: (nodeId: NodeId) => boolean,
     /** Contracts that somebody proposed: no other may be in a block. */
     private readonly isProposed: (contract: Uint8Array) => boolean,
   ) {
@@ -48,10 +51,10 @@ export class ChainChecks {
     }
     const below = this.chain[height - 1]?.state;
     if (below === undefined) return `height ${height} was stored before ${height - 1} was sealed`;
-    return this.checkNew(block, below);
+    return this.checkNew(block, next, below);
   }
 
-  private checkNew(block: Block, below: ChainState): string | undefined {
+  private checkNew(block: Block, next: ChainState, below: ChainState): string | undefined {
     const place = `the block of height ${block.core.height}`;
     const applied = applyBlock(below, block.core, block.body, this.crypto);
     if ("fault" in applied) return `${place} is not valid: ${applied.fault} ${applied.detail}`;
@@ -61,7 +64,12 @@ export class ChainChecks {
     const votes = bitmap.toString(2).replaceAll("0", "").length;
     const members = seal.committee.length;
     if (3 * votes <= 2 * members) return `${place} has ${votes} votes of ${members} (quorum)`;
+    if (hashOfCore(block.core) !== next.blockHash) return `${place} has another block hash`;
     if (!block.body.contracts.every(this.isProposed)) return `${place} has a contract of nobody's`;
+    const innocent = [...applied.members.values()].find(
+      ({ nodeId, revokedFrom }) => revokedFrom !== undefined && this.isHonest(nodeId),
+    );
+    if (innocent !== undefined) return `${place} revokes ${innocent.nodeId}, which is honest`;
     const other = this.decided.get(applied.height);
     if (other !== undefined && other !== applied.blockHash) {
       return `height ${applied.height}: sealed is not what was decided (agreement)`;
@@ -86,4 +94,10 @@ export class ChainChecks {
     this.decided.set(height, blockHash);
     return undefined;
   }
+}
+
+/** Nothing but the core, by the definition (design/ledger.md "Block"). */
+function hashOfCore(core: BlockCore): BlockHash {
+  const tag = new TextEncoder().encode("abs/blk\0");
+  return sha256(Buffer.concat([tag, encodeCore(core)])).toHex() as BlockHash;
 }

@@ -13,6 +13,7 @@ import { ChainChecks } from "./chain-checks.ts";
 import type { DiskOutput } from "./disk.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FAULTS_END_MS, type Fault, type FaultKind, isActive, type Participant } from "./fault.ts";
+import { JustificationChecks } from "./justification-checks.ts";
 import { Liar } from "./liar.ts";
 import type { Frame, LieKind } from "./lie.ts";
 import { Network } from "./network.ts";
@@ -58,6 +59,7 @@ class Simulation implements Surroundings {
   private readonly twinPrng: Prng;
   private readonly tornPrng: Prng;
   private readonly votes = new VoteChecks();
+  private readonly justifications = new JustificationChecks();
   private readonly chain: ChainChecks;
   private readonly proposed = new Set<string>();
   private readonly faults: Partial<Record<FaultKind, number>> = {};
@@ -77,8 +79,11 @@ class Simulation implements Surroundings {
     this.twinPrng = Prng.of(seed, 2);
     this.tornPrng = Prng.of(seed, 3);
     this.network = new Network(seed, faults, (kind) => count(this.faults, kind));
-    this.chain = new ChainChecks(this.world.genesis, this.world.crypto, (contract) =>
-      this.proposed.has(contract.toHex()),
+    this.chain = new ChainChecks(
+      this.world.genesis,
+      this.world.crypto,
+      (nodeId) => this.places.get(nodeId)?.[0]?.isHonest ?? false,
+      (contract) => this.isMasterLying || this.proposed.has(contract.toHex()),
     );
     this.makeActors();
   }
@@ -125,8 +130,7 @@ class Simulation implements Surroundings {
   }
 
   private allowedStall(): string | undefined {
-    const isMasterLying = this.scenario.lies.some(({ participant }) => this.isMaster(participant));
-    return isMasterLying ? "the master lies" : undefined;
+    return this.isMasterLying ? "the master lies" : undefined;
   }
 
   /** Faults are over, enough blocks are sealed, some of them after the faults, and all have them. */
@@ -166,6 +170,10 @@ class Simulation implements Surroundings {
   }
 
   // ---- participants
+
+  private get isMasterLying(): boolean {
+    return this.scenario.lies.some(({ participant }) => this.isMaster(participant));
+  }
 
   private isMaster(participant: Participant): boolean {
     return participant === this.scenario.nodes;
@@ -354,6 +362,7 @@ class Simulation implements Surroundings {
   }
 
   say(actor: Actor, { to, message }: Extract<Output, { kind: "send" }>): void {
+    if (actor.isHonest) this.justifications.note(message);
     if (actor.isHonest) this.checkHonest(actor, message);
     if (message.kind === "ROUND_CHANGE" && actor.isHonest) {
       this.rounds.add(`${message.height} ${message.attempt} ${message.view}`);
@@ -369,7 +378,7 @@ class Simulation implements Surroundings {
   }
 
   private checkHonest(actor: Actor, message: LedgerMessage): void {
-    const wrong = this.votes.check(actor.nodeId, message);
+    const wrong = this.votes.check(actor.nodeId, message) ?? this.justifications.check(message);
     if (wrong !== undefined) this.fail(wrong);
     if (message.kind === "COMMIT" && message.signer === actor.nodeId) this.checkCommit(message);
   }
@@ -409,6 +418,7 @@ class Simulation implements Surroundings {
     to: readonly Participant[],
   ): void {
     const read = decodeMessage(bytes);
+    if (said !== undefined) this.justifications.note(said);
     if (said !== undefined) this.trace?.message(this.nowMs, actor.index, to, said);
     if ("fault" in read) {
       if (said !== undefined && actor.isHonest)

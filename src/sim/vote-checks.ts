@@ -5,8 +5,9 @@
  * outside by messages and writes alone; nothing here is the product's own code but encodings.
  */
 import type { PreparedCertificate } from "../chain/certificate.ts";
-import type { NodeId } from "../chain/ledger-units.ts";
+import type { Attempt, ChainId, Height, NodeId, Term, View } from "../chain/ledger-units.ts";
 import { encodeMessage } from "../chain/message-codec.ts";
+import { signingHash } from "../chain/message-signing.ts";
 import type {
   AbandonMessage,
   CommitMessage,
@@ -35,6 +36,7 @@ export class VoteChecks {
   private readonly spoken = new Map<string, Spoken>();
   /** What is or was on a disk, synced. */
   private readonly durable = new Set<string>();
+  private readonly looked = new Set<string>();
 
   /** An entry of a node's log was synced. */
   saved(nodeId: NodeId, entry: LogEntry): void {
@@ -45,7 +47,9 @@ export class VoteChecks {
   /** What rule an honest node breaks by sending this, or undefined. */
   check(nodeId: NodeId, message: LedgerMessage): string | undefined {
     if (message.signer !== nodeId) return undefined;
-    return this.checkDurable(nodeId, message) ?? this.checkRules(message);
+    return (
+      this.checkDurable(nodeId, message) ?? this.checkPlace(message) ?? this.checkRules(message)
+    );
   }
 
   private checkDurable(nodeId: NodeId, message: LedgerMessage): string | undefined {
@@ -55,6 +59,22 @@ export class VoteChecks {
     }
     if (message.kind !== "COMMIT" || this.durable.has(lockKey(nodeId, message))) return undefined;
     return `${name(message)}: sent before its lock was synced (rule 3)`;
+  }
+
+  /** A vote of one place must not be one of another: looked at once a kind of message. */
+  private checkPlace(message: LedgerMessage): string | undefined {
+    if (!isBinding(message) || this.looked.has(message.kind)) return undefined;
+    this.looked.add(message.kind);
+    const hash = signingHash(message).toHex();
+    const moved: OwnVote[] = [
+      { ...message, height: (message.height + 1) as Height },
+      { ...message, view: (message.view + 1) as View },
+      { ...message, attempt: (message.attempt + 1) as Attempt },
+      { ...message, term: (message.term + 1) as Term },
+      { ...message, chainId: "0".repeat(64) as ChainId },
+    ];
+    const same = moved.some((other) => signingHash(other).toHex() === hash);
+    return same ? `${name(message)}: its signature holds in another place (replay)` : undefined;
   }
 
   private checkRules(message: LedgerMessage): string | undefined {
