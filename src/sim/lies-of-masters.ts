@@ -80,7 +80,7 @@ export function wrongDummy(liar: MasterView, speech: Speech): LieTold {
   return framesOf({ ...speech, message: candidate(liar, message, { core: forged, body }) });
 }
 
-/** CVE-2012-2459: a list whose end is repeated has the same root where trees are built carelessly. */
+/** CVE-2012-2459: careless trees give a list whose end is repeated the same root. */
 export function duplicateLeaf(liar: MasterView, speech: Speech): LieTold {
   const { message } = speech;
   const last = message.kind === "CANDIDATE" ? message.body.contracts.at(-1) : undefined;

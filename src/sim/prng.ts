@@ -11,7 +11,7 @@ export class Prng {
     for (let i = 0; i < 4; i++) this.u32();
   }
 
-  /** A generator of its own for part `index`, so that dropping another part changes nothing here. */
+  /** For part `index` alone, so that dropping another part changes nothing here. */
   static of(seed: number, index: number): Prng {
     return new Prng(scramble(seed) ^ Math.imul(index + 1, 0xc2b2ae35));
   }

@@ -1,7 +1,6 @@
 /**
- * Makes a failing scenario smaller: without faults and lies that it does not need, with fewer
- * validators' lies and shorter faults, as long as it still fails. Greedy and bounded; what is left is
- * printed and replays exactly.
+ * Makes a failing scenario smaller: without the faults and lies that it does not need, with shorter
+ * faults, as long as it still fails. Greedy and bounded; what is left replays exactly.
  */
 import type { Scenario } from "./scenario.ts";
 

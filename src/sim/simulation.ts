@@ -27,7 +27,7 @@ import { World } from "./world.ts";
 
 /** Between two proposals to the master. */
 const PROPOSE_MS = 900;
-/** Once faults are over, the next block is due within this: a run of lying leaders and time-outs. */
+/** After the faults the next block is due within this: a run of lying leaders and time-outs. */
 const PROGRESS_MS = 240_000;
 const DEADLINE_MS = FAULTS_END_MS + 3 * PROGRESS_MS;
 const SYNC_MS = 1;
@@ -133,7 +133,7 @@ class Simulation implements Surroundings {
     return this.isMasterLying ? "the master lies" : undefined;
   }
 
-  /** Faults are over, enough blocks are sealed, some of them after the faults, and all have them. */
+  /** Faults are over, enough blocks are sealed, one of them since then, and all have them. */
   private isDone(): boolean {
     if (this.nowMs < FAULTS_END_MS || this.lastSealedMs < FAULTS_END_MS) return false;
     if (this.chain.height < this.scenario.heights) return false;

@@ -1,6 +1,7 @@
 /**
  * The ledger's steps under faults and lies: 10,000 seeds on all cores, the histogram printed.
- * SEED and SEEDS in the environment choose others; `make test-long` plays 200,000. `abs sim --seeds 1 --seed S` replays one.
+ * SEED and SEEDS in the environment choose others; `make test-long` plays 200,000. One is replayed
+ * by `abs sim --seeds 1 --seed S`.
  */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
