@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the named suites: unit, sim, mutations, fuzz, e2e, long. Prints each suite's seconds and, as
-# the last line, the sums: "N passed, N failed". Exit status 0 only when nothing failed. A suite that
-# crashes, runs out of time, or skips a test has failed. Logs: build/test/SUITE.log. Called by make.
+# the last line, the sums: "N passed, N failed". Exit status 0 only when nothing failed. A suite
+# that crashes, runs out of time, or skips a test has failed. Logs: build/test/SUITE.log. Called by
+# make.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export NO_COLOR=1

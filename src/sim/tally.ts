@@ -1,7 +1,7 @@
 /**
  * What many seeds played: how often each number of validators, each fault, each lie, and how it
- * went. A kind that hardly ever happened is a fault of the simulator: a lie that is never told finds
- * nothing (design/ledger.md "Simulator").
+ * went. A kind that hardly ever happened is a fault of the simulator: a lie that nobody tells
+ * finds nothing (design/ledger.md "Simulator").
  */
 import { FAULT_KINDS, type FaultKind } from "./fault.ts";
 import { LIE_KINDS, type LieKind } from "./lie.ts";
