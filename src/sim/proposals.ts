@@ -20,7 +20,7 @@ const KEYS_AT = 2;
 
 export function proposalsOf(scenario: Scenario, world: World, index: number): Proposal {
   const prng = Prng.of(scenario.seed, 10_000 + index);
-  const contracts = Array.from({ length: prng.between(1, 3) }, () => contractOf(prng));
+  const contracts = Array.from({ length: prng.between(1, 2) }, () => contractOf(prng));
   if (index !== KEYS_AT) return { contracts, records: [] };
   const records = scenario.lies.flatMap(({ kind, participant }) => {
     if (kind === "revoked-key") return [revocation(world, participant)];

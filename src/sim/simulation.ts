@@ -26,7 +26,7 @@ import { VoteChecks } from "./vote-checks.ts";
 import { World } from "./world.ts";
 
 /** Between two proposals to the master. */
-const PROPOSE_MS = 900;
+const PROPOSE_MS = 1250;
 /** After the faults the next block is due within this: a run of lying leaders and time-outs. */
 const PROGRESS_MS = 240_000;
 const DEADLINE_MS = FAULTS_END_MS + 3 * PROGRESS_MS;
