@@ -24,8 +24,8 @@ import type {
   ForcedRedrawMessage,
   LedgerMessage,
   MasterTermMessage,
-  PrepareMessage,
   PrePrepareMessage,
+  PrepareMessage,
   RoundChangeMessage,
 } from "./message-types.ts";
 
@@ -146,13 +146,15 @@ export type ParticipantConfig = {
   readonly history: BlockHistory;
   /** In the order they were written. */
   readonly log: readonly LogEntry[];
+  /** From enrolment or renewal: nothing that conflicts with it is accepted. */
+  readonly checkpoint: Checkpoint | undefined;
 };
+
+export type Checkpoint = { readonly height: Height; readonly blockHash: BlockHash };
 
 export type ValidatorConfig = ParticipantConfig & {
   /** The disk was lost while the keys were not: rule 8. */
   readonly wasWiped: boolean;
-  /** From enrolment or renewal: nothing that conflicts with it is accepted. */
-  readonly checkpoint: { readonly height: Height; readonly blockHash: BlockHash } | undefined;
   readonly checkPeriodMs: number;
 };
 
