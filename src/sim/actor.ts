@@ -8,7 +8,12 @@ import type { LedgerCrypto, NodeKeys } from "../chain/crypto-interface.ts";
 import type { Hash, NodeId } from "../chain/ledger-units.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
 import type { MasterTermMessage } from "../chain/message-types.ts";
-import { createMaster, createValidator, type Machine, step } from "../chain/participant.ts";
+import {
+  createMaster,
+  createValidator,
+  type Participant as Machine,
+  step,
+} from "../chain/participant.ts";
 import type { Instant, Output, StepEvent, TimerName } from "../chain/step-types.ts";
 import type { EpochSeconds } from "../units.ts";
 import { Disk, type DiskOutput, isDiskOutput } from "./disk.ts";
@@ -84,7 +89,7 @@ export class Actor {
     const { disk } = this;
     this.life++;
     const config = {
-      ...{ keys, crypto, log: [...disk.log], history: disk },
+      ...{ keys, crypto, log: [...disk.log], history: disk, checkpoint: undefined },
       ...{ chain: disk.chain, below: disk.below, tipProof: disk.tipProof },
     };
     this.machine = this.isMaster
@@ -92,7 +97,6 @@ export class Actor {
       : createValidator({
           ...config,
           wasWiped: this.wasWiped,
-          checkpoint: undefined,
           checkPeriodMs: CHECK_PERIOD_MS,
         });
     this.take({ kind: "start" });
