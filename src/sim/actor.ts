@@ -103,7 +103,7 @@ export class Actor {
   }
 
   crash(torn: Prng | undefined): void {
-    this.disk.crash(torn);
+    for (const kept of this.disk.crash(torn)) this.around.stored(this, kept);
     this.machine = undefined;
     this.life++;
     this.isBusy = false;

@@ -23,6 +23,8 @@ export class Disk implements BlockHistory {
   log: LogEntry[] = [];
   /** Bits have flipped in the SCD's tables. */
   isRotten = false;
+  /** Of the last body that a peer sent: it is kept in memory only. */
+  bodyHeight = 0;
   private stored: Stored[] = [];
   private staged: DiskOutput[] = [];
 
@@ -67,6 +69,7 @@ export class Disk implements BlockHistory {
   /** Whether a candidate for the next block was ever written, synced or not. */
   get hasCandidate(): boolean {
     const height = this.chain.height + 1;
+    if (this.bodyHeight === height) return true;
     const isCandidate = (entry: LogEntry) =>
       entry.kind === "candidate" && entry.message.height === height;
     return (
@@ -75,14 +78,13 @@ export class Disk implements BlockHistory {
     );
   }
 
-  /** Unsynced writes are lost; all, or those after the first few. */
-  crash(torn: Prng | undefined): void {
-    if (torn !== undefined) {
-      for (const output of this.staged.slice(0, torn.below(this.staged.length + 1))) {
-        this.keep(output);
-      }
-    }
+  /** Unsynced writes are lost; all, or those after the first few, which are given back. */
+  crash(torn: Prng | undefined): readonly DiskOutput[] {
+    const count = torn === undefined ? 0 : torn.below(this.staged.length + 1);
+    const kept = this.staged.slice(0, count);
+    for (const output of kept) this.keep(output);
     this.staged = [];
+    return kept;
   }
 
   wipe(): void {

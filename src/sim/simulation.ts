@@ -438,6 +438,9 @@ class Simulation implements Surroundings {
 
   private deliver(from: Actor, to: Actor, message: LedgerMessage): void {
     if (!to.isUp) return;
+    if (message.kind === "BODY_RESP") {
+      for (const { core } of message.blocks) to.disk.bodyHeight = core.height;
+    }
     const liar = this.liars.get(to);
     if (liar !== undefined) this.sendFrames(to, liar.hear(message, this.everybody()));
     to.take({ kind: "message", from: from.nodeId, message });
