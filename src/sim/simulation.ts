@@ -343,7 +343,8 @@ class Simulation implements Surroundings {
 
   stored(actor: Actor, output: DiskOutput): void {
     if (output.kind === "write") {
-      this.votes.saved(actor.nodeId, output.entry);
+      const wrong = this.votes.saved(actor.nodeId, output.entry);
+      if (wrong !== undefined && actor.isHonest) this.fail(wrong);
       if (output.entry.kind === "stopped" && actor.isHonest) {
         this.fail(`node ${actor.index} stopped: ${output.entry.reason}`);
       }

@@ -42,12 +42,11 @@ function certificate(hash: BlockHash, { attempt = 0, view = 0 }: Place = {}): Pr
 function send(messages: readonly OwnVote[]): (string | undefined)[] {
   const checks = new VoteChecks();
   return messages.map((message) => {
-    checks.saved(nodeId, { kind: "sent", message });
     if (message.kind === "COMMIT") {
       const lock = certificate(message.blockHash, message);
       checks.saved(nodeId, { kind: "lock", height: message.height, certificate: lock });
     }
-    return checks.check(nodeId, message);
+    return checks.saved(nodeId, { kind: "sent", message }) ?? checks.check(nodeId, message);
   });
 }
 

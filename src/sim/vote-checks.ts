@@ -38,18 +38,21 @@ export class VoteChecks {
   private readonly durable = new Set<string>();
   private readonly looked = new Set<string>();
 
-  /** An entry of a node's log was synced. */
-  saved(nodeId: NodeId, entry: LogEntry): void {
-    if (entry.kind === "sent") this.durable.add(keyOf(nodeId, entry.message));
+  /**
+   * An entry of a node's log was synced; what rule it breaks, or undefined. Votes are made in the
+   * order of the log: after a crash an older one may be sent behind a newer one.
+   */
+  saved(nodeId: NodeId, entry: LogEntry): string | undefined {
     if (entry.kind === "lock") this.durable.add(lockKey(nodeId, entry.certificate));
+    if (entry.kind !== "sent") return undefined;
+    this.durable.add(keyOf(nodeId, entry.message));
+    return this.checkRules(entry.message);
   }
 
-  /** What rule an honest node breaks by sending this, or undefined. */
+  /** What is wrong with an honest node's sending this, or undefined. */
   check(nodeId: NodeId, message: LedgerMessage): string | undefined {
     if (message.signer !== nodeId) return undefined;
-    return (
-      this.checkDurable(nodeId, message) ?? this.checkPlace(message) ?? this.checkRules(message)
-    );
+    return this.checkDurable(nodeId, message) ?? this.checkPlace(message);
   }
 
   private checkDurable(nodeId: NodeId, message: LedgerMessage): string | undefined {
