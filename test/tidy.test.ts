@@ -40,6 +40,7 @@ const WAITING: Readonly<Record<string, string>> = {
     "genesis-block",
     "seal-check",
     "certificate-check",
+    "verify-chain",
   ),
 };
 

@@ -38,15 +38,18 @@ export class ByteWriter {
   private end = 0;
 
   u8(value: number): void {
-    this.view.setUint8(this.room(1), value);
+    const at = this.room(1);
+    this.view.setUint8(at, value);
   }
 
   u16(value: number): void {
-    this.view.setUint16(this.room(2), value, false);
+    const at = this.room(2);
+    this.view.setUint16(at, value, false);
   }
 
   u32(value: number): void {
-    this.view.setUint32(this.room(4), value, false);
+    const at = this.room(4);
+    this.view.setUint32(at, value, false);
   }
 
   /** A safe integer in 8 bytes. */
@@ -78,6 +81,7 @@ export class ByteWriter {
     return this.bytes.slice(0, this.end);
   }
 
+  /** Call before `view` is read: it may be another one after. */
   private room(sizeBytes: number): number {
     const start = this.end;
     this.end += sizeBytes;

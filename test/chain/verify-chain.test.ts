@@ -1,6 +1,6 @@
 /**
- * `abs ledger verify` finds any flipped bit: a chain of 1,000 blocks on the real curves, and one bit
- * of it at a time, wherever it lies. The seed in the title plays a failure again.
+ * `abs ledger verify` finds any flipped bit: a chain of 1,000 blocks on the real curves, and one
+ * bit of it at a time, wherever it lies. The seed in the title plays a failure again.
  */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { concat } from "../../src/bytes.ts";
