@@ -41,6 +41,7 @@ const WAITING: Readonly<Record<string, string>> = {
     "seal-check",
     "certificate-check",
     "verify-chain",
+    "participant",
   ),
 };
 

@@ -1,7 +1,7 @@
 /**
  * Rule 1: the master's CANDIDATE. Valid means: signed by the master of the present term, on the
  * sealed parent, all roots recomputed, contract and record rules kept (apply-block.ts), and for
- * attempts above 0 bound as the ABANDONs of the attempt before demand (attempts.ts). It is kept, and
+ * attempts above 0 bound as the ABANDONs of the attempt before demand (attempts.ts). It is kept;
  * only now the view timer starts: without a candidate there is nothing to wait for.
  *
  * The clock is not looked at here but at a vote: voting.ts.

@@ -2,7 +2,7 @@
  * Consistency checks (paper §3.3.3, design "Check"): each period a node has its own SCD root
  * recomputed from the disk and asks min(5, N - 1) random peers for a signed {height, block hash,
  * SCD root} over its nonce. Own root differs from the sealed header: blocks that are damaged are
- * fetched from the master and verified, the SCD is written anew, the master is told. A peer differs:
+ * fetched from the master and verified, the SCD is written anew, the master told. A peer differs:
  * it is reported, and asked for its seal, which may prove two chains (sealing.ts).
  */
 

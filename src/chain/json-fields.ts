@@ -35,7 +35,8 @@ export class JsonFields {
 
   integer(name: string, min: number, max: number): number {
     const value = this.take(name);
-    if (typeof value === "number" && value >= min && value <= max) return value;
+    const isWhole = typeof value === "number" && Number.isSafeInteger(value);
+    if (isWhole && value >= min && value <= max) return value;
     this.complain(name, `must be a whole number from ${min} to ${max}`);
     return min;
   }

@@ -1,7 +1,7 @@
 /**
  * The master seals (paper §3.3.2): a RESULT with q COMMITs becomes a block. "sealed h = hash" is on
- * the disk before the SEAL exists anywhere else, and binds after a restart: one SEAL of a height has
- * one hash. Then the block goes down the line (replication.ts).
+ * the disk before the SEAL exists anywhere else, and binds after a restart: a height has one
+ * sealed hash. Then the block goes down the line (replication.ts).
  */
 import { applyBlock } from "./apply-block.ts";
 import type { Block, SealProof } from "./block.ts";

@@ -1,6 +1,6 @@
 /**
  * The SEAL, and the chain that grows by it: only here does the SCD change. A block is linked to the
- * tip when everything about it is recomputed (apply-block.ts) and its quorum, VRF proof and master's
+ * tip when all about it is recomputed (apply-block.ts) and its quorum, VRF proof and the master's
  * signature hold (seal-check.ts). Two different sealed hashes at one height stop a node: it keeps
  * its data, changes nothing any more, and raises the alarm. Used by validators and by the master.
  */

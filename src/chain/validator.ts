@@ -324,7 +324,7 @@ function onBodies(validator: Validator, from: NodeId, message: BodyResponse): vo
   }
 }
 
-/** Whether a certificate of the present attempt stands for a hash, in place of the master's word. */
+/** Whether a certificate of the present attempt stands in for the master's word. */
 function isCarried(validator: Validator, blockHash: BlockHash): boolean {
   const round = validator.rounds.get(validator.attempt);
   if (round === undefined) return false;

@@ -32,7 +32,7 @@ export function accuse(validator: Validator, one: SignedMessage, other: SignedMe
   send(validator, to, { kind: "EVIDENCE", ...header, evidence });
 }
 
-/** Evidence against the master, from a peer: an alarm. Against members it is the master's affair. */
+/** Evidence against the master is an alarm; against members it is the master's affair. */
 export function takeEvidence(validator: Validator, message: EvidenceMessage): void {
   const { chain, crypto, masterPub } = validator;
   const contradiction = readEvidence(chain.chainId, message.evidence);
