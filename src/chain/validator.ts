@@ -281,7 +281,7 @@ function findCandidate(validator: Validator, blockHash: BlockHash): Candidate | 
 
 /** Verified whole, forwarded, written, acknowledged; a repeat is acknowledged only. */
 function onSeal(validator: Validator, from: NodeId, message: SealMessage): void {
-  const { core, body, height } = message;
+  const { core, height } = message;
   if (core.height !== height || blockHashOf(core) !== message.blockHash) return;
   if (height <= validator.chain.height) return onOldSeal(validator, from, message);
   if (validator.stoppedBy !== undefined) return;
@@ -289,8 +289,11 @@ function onSeal(validator: Validator, from: NodeId, message: SealMessage): void 
     // The predecessor tries again; until then the missing blocks may have come.
     return askHeaders(validator, [from], openHeight(validator), 64);
   }
+  // The body that the candidate was judged with, where there is one: the line may have altered this.
+  const candidate = findCandidate(validator, message.blockHash);
+  const body = candidate?.body ?? message.body;
   const block: Block = { core, body, proof: proofOfSeal(message) };
-  const judged = judgeBlock(validator, block, findCandidate(validator, message.blockHash)?.next);
+  const judged = judgeBlock(validator, block, candidate?.next);
   if ("fault" in judged) {
     report(validator, "refused", `SEAL ${height}: ${judged.fault} ${judged.detail}`);
     if (judged.fault === "parent-quorum") {
@@ -298,7 +301,7 @@ function onSeal(validator: Validator, from: NodeId, message: SealMessage): void 
     }
     return;
   }
-  forward(validator, message);
+  forward(validator, { ...message, body });
   extendChain(validator, block, judged);
   acknowledge(validator, from, message);
   beginHeight(validator);
