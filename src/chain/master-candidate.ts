@@ -186,6 +186,8 @@ export function resetHeight(master: Master): void {
   master.nextSequence = 0 as CandidateSequence;
   master.sealedHash = undefined;
   master.wanted = undefined;
+  // What was told of the height below binds nothing here.
+  master.asking?.answers.clear();
   master.drafts.clear();
   master.abandons.clear();
   master.redraws.clear();
