@@ -289,7 +289,7 @@ function onSeal(validator: Validator, from: NodeId, message: SealMessage): void 
     // The predecessor tries again; until then the missing blocks may have come.
     return askHeaders(validator, [from], openHeight(validator), 64);
   }
-  // The body that the candidate was judged with, where there is one: the line may have altered this.
+  // The body that the candidate was judged with, if there is one: the line may alter this one.
   const candidate = findCandidate(validator, message.blockHash);
   const body = candidate?.body ?? message.body;
   const block: Block = { core, body, proof: proofOfSeal(message) };

@@ -7,7 +7,7 @@ import type { BlockBody, BlockCore } from "../chain/block.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import { encodeDummy } from "../chain/contract-entry.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import type { Height } from "../chain/ledger-units.ts";
+import type { CandidateSequence, Height } from "../chain/ledger-units.ts";
 import { leafBytes, rootOf } from "../chain/merkle.ts";
 import type { CandidateMessage } from "../chain/message-types.ts";
 import { encodeRecord } from "../chain/record-schema.ts";
@@ -64,7 +64,9 @@ export function changedTimeStamp(liar: MasterView, speech: Speech): LieTold {
   if (message.kind !== "CANDIDATE") return undefined;
   const timestamp = (message.core.timestamp + liar.prng.between(1, 20)) as EpochSeconds;
   const core: BlockCore = { ...message.core, timestamp };
-  const later = candidate(liar, message, { core, body: message.body });
+  // Under the same sequence a contradiction; under the next one allowed: two hashes to choose of.
+  const sequence = (message.sequence + liar.prng.below(2)) as CandidateSequence;
+  const later = candidate(liar, { ...message, sequence }, { core, body: message.body });
   return [...framesOf(speech), ...framesOf({ ...speech, message: later })];
 }
 
