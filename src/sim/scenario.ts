@@ -13,6 +13,14 @@ export const HEIGHTS = 10;
 /** One seed in so many signs with secp256k1 and draws with edwards25519. */
 const REAL_EVERY = 50;
 
+/** What can be told only after a view failed, or with a certificate in hand. */
+const SELDOM: readonly LieKind[] = [
+  "unjustified-leader",
+  "forged-certificate",
+  "stale-certificate",
+  "selective-leader-q-1",
+];
+
 export type Scenario = {
   readonly seed: number;
   /** Committee size. */
@@ -66,13 +74,17 @@ function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
   const { nodes, f, allowed } = limits;
   const kinds = LIE_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
   const ofMaster = kinds.filter(isMasterLie);
-  const ofMember = kinds.filter((kind) => !isMasterLie(kind));
+  // Lies that need a view change on top are drawn four times as often, and told whenever they can.
+  const ofMember = kinds
+    .filter((kind) => !isMasterLie(kind))
+    .flatMap((kind) => (SELDOM.includes(kind) ? [kind, kind, kind, kind] : [kind]));
   const everybody = Array.from({ length: nodes }, (_, i) => i);
   const liars = prng.some(everybody, f === 0 ? 0 : prng.between(1, f));
   const lies: Lie[] = liars.flatMap((participant) =>
-    prng
-      .some(ofMember, prng.between(1, 3))
-      .map((kind) => ({ kind, participant, share: prng.pick([0.1, 0.3, 1]) })),
+    [...new Set(prng.some(ofMember, prng.between(1, 3)))].map((kind) => ({
+      ...{ kind, participant },
+      share: SELDOM.includes(kind) ? 1 : prng.pick([0.1, 0.3, 1]),
+    })),
   );
   if (f > 0 && prng.oneIn(4)) {
     const kind = prng.some(ofMaster, 1);
