@@ -24,7 +24,7 @@ lab: build
 	dist/abs lab run
 
 test: build build/shim-test
-	@scripts/test.sh unit fuzz e2e
+	@scripts/test.sh unit sim mutations fuzz e2e
 
 test-long: build build/shim-test
 	@scripts/test.sh long

@@ -14,6 +14,8 @@ packages=(
   # traffic: programs that nobody here wrote
   iperf3 curl nginx-light redis-server redis-tools postgresql postgresql-client
   mariadb-server mariadb-client openssh-server openssh-client
+  # the model of agreement (docs/model/)
+  spin
   # what the figures are compared with
   dpdk dpdk-dev wireguard-go wireguard-tools libndpi-bin
 )

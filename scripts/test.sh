@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs the named suites: unit, fuzz, e2e, long. Prints each suite's seconds and, as the last line,
-# the sums: "N passed, N failed". Exit status 0 only when nothing failed. A suite that crashes, runs
-# out of time, or skips a test has failed. Logs: build/test/SUITE.log. Called by make.
+# Runs the named suites: unit, sim, mutations, fuzz, e2e, long. Prints each suite's seconds and, as
+# the last line, the sums: "N passed, N failed". Exit status 0 only when nothing failed. A suite
+# that crashes, runs out of time, or skips a test has failed. Logs: build/test/SUITE.log. Called by
+# make.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export NO_COLOR=1
@@ -52,7 +53,7 @@ for suite in "$@"; do
     others=()
     for path in test/*; do
       case $path in
-      test/e2e | test/fuzz | test/long) ;;
+      test/e2e | test/fuzz | test/long | test/sim | test/mutations) ;;
       *) if [ -d "$path" ]; then
         find "$path" -name '*.test.ts' | grep -q . && others+=("./$path")
       elif [[ $path == *.test.ts ]]; then others+=("./$path"); fi ;;
@@ -60,10 +61,15 @@ for suite in "$@"; do
     done
     run unit 900 ./src "${others[@]}"
     ;;
+  sim) run sim 1200 ./test/sim ;;
+  mutations) run mutations 1200 ./test/mutations ;;
   fuzz) run fuzz 1800 ./test/fuzz ;;
   # One process a file: each builds networks and starts programs of its own.
   e2e) each e2e 1500 ;;
-  long) each long 3600 ;;
+  long)
+    each long 3600
+    SEEDS=200000 run sim-night 7200 ./test/sim
+    ;;
   *)
     echo "no such suite: $suite" >&2
     exit 2

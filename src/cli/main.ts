@@ -12,6 +12,7 @@ import { labCommand } from "./lab.ts";
 import { notes } from "./notes.ts";
 import { policyCommand } from "./policy.ts";
 import { sigCommand } from "./sig.ts";
+import { simCommand } from "./sim.ts";
 
 const main = defineCommand({
   meta: {
@@ -28,6 +29,7 @@ const main = defineCommand({
     sig: sigCommand,
     lab: labCommand,
     bench: benchCommand,
+    sim: simCommand,
   },
 });
 

@@ -1,0 +1,83 @@
+/**
+ * Rule 4: q COMMITs on one (attempt, view, hash) decide. COMMITs of older views keep counting. The
+ * SCD does not change here but on the SEAL. The leader of the view sends RESULT to the master; the
+ * others do after a delay by rank, so that a silent leader hides nothing. A leader who sees that
+ * too many refuse sends NO_QUORUM.
+ */
+import { leaderSeat } from "./certificate.ts";
+import {
+  cancelTimer,
+  headerOf,
+  isSignedByMember,
+  masterId,
+  openHeight,
+  send,
+  setTimer,
+  sign,
+} from "./ledger-node.ts";
+import type { View } from "./ledger-units.ts";
+import type { NoQuorumMessage, RejectMessage, ResultMessage } from "./message-types.ts";
+import { collectVotes, isLeader, type Round, seatOf, votesOf } from "./round.ts";
+import { roundOf, type Validator } from "./validator-state.ts";
+
+/** One rank after the other: a RESULT and its SEAL take less. */
+const RANK_DELAY_MS = 200;
+
+export function tryDecide(validator: Validator, round: Round, view: View): void {
+  const proposal = round.prePrepares.get(view);
+  if (proposal === undefined || round.decided !== undefined) return;
+  const { blockHash, term, vrfProof } = proposal;
+  const wanted = { blockHash, term, needed: round.quorum };
+  const votes = collectVotes(validator, votesOf(round.commits, view), wanted);
+  if (votes === undefined) return;
+  const quorum = { attempt: round.attempt, view, ...votes };
+  round.decided = { term, height: openHeight(validator), blockHash, quorum, vrfProof };
+  cancelTimer(validator, "view");
+  if (round.seat === undefined) return;
+  const rank =
+    (round.seat - leaderSeat(view, round.committee.length) + round.committee.length) %
+    round.committee.length;
+  if (rank === 0) sendResult(validator, round);
+  else setTimer(validator, "result", rank * RANK_DELAY_MS);
+}
+
+export function onResultTimer(validator: Validator): void {
+  for (const round of validator.rounds.values()) sendResult(validator, round);
+}
+
+/** RESULT is no vote: it only shows what others signed, and may be sent by anyone, at any time. */
+export function sendResult(validator: Validator, round: Round): void {
+  const { decided } = round;
+  if (decided === undefined || validator.stoppedBy !== undefined) return;
+  const { quorum, blockHash, term, vrfProof } = decided;
+  const place = { attempt: quorum.attempt, view: quorum.view, term };
+  const result = sign<ResultMessage>(validator, {
+    kind: "RESULT",
+    ...headerOf(validator, place),
+    blockHash,
+    quorum,
+    vrfProof,
+  });
+  send(validator, [masterId(validator)], result);
+}
+
+/** To the leader: once q can no longer agree, the master hears of it with the signed refusals. */
+export function onReject(validator: Validator, message: RejectMessage): void {
+  const round = roundOf(validator, message.attempt);
+  const seat = round === undefined ? undefined : seatOf(round, message.signer);
+  if (round === undefined || seat === undefined || !isLeader(round, round.view)) return;
+  if (round.rejects.get(seat)?.blockHash === message.blockHash) return;
+  if (!isSignedByMember(validator, message)) return;
+  round.rejects.set(seat, message);
+  const refusals = [...round.rejects.values()].filter(
+    ({ blockHash }) => blockHash === message.blockHash,
+  );
+  if (refusals.length !== round.committee.length - round.quorum + 1) return;
+  const notice = sign<NoQuorumMessage>(validator, {
+    kind: "NO_QUORUM",
+    ...headerOf(validator, { attempt: round.attempt, view: round.view }),
+    blockHash: message.blockHash,
+    refusals,
+  });
+  send(validator, [masterId(validator)], notice);
+}

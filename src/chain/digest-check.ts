@@ -1,0 +1,141 @@
+/**
+ * Consistency checks (paper §3.3.3, design "Check"): each period a node has its own SCD root
+ * recomputed from the disk and asks min(5, N - 1) random peers for a signed {height, block hash,
+ * SCD root} over its nonce. Own root differs from the sealed header: blocks that are damaged are
+ * fetched from the master and verified, the SCD is written anew, the master told. A peer differs:
+ * it is reported, and asked for its seal, which may prove two chains (sealing.ts).
+ */
+
+import { contractWords } from "./apply-block.ts";
+import type { BlockBody, BlockCore } from "./block.ts";
+import { blockHashOf } from "./block-core.ts";
+import { askHeaders, pickPeers } from "./catch-up.ts";
+import {
+  isSignedByMember,
+  masterId,
+  memberIds,
+  plainHeader,
+  report,
+  send,
+  setTimer,
+  sign,
+} from "./ledger-node.ts";
+import type { BlockHash, Hash, Height, NodeId } from "./ledger-units.ts";
+import { leafBytes, rootOf } from "./merkle.ts";
+import type { BodyRequest, DigestRequest, DigestResponse } from "./message-types.ts";
+import type { StepEvent } from "./step-types.ts";
+import type { Validator } from "./validator-state.ts";
+
+const PEERS_ASKED = 5;
+
+export type DigestChecks = {
+  /** Of the questions that are out; undefined: none. */
+  nonce: Hash | undefined;
+  readonly asked: Set<NodeId>;
+  /** Stored blocks that do not fit, asked of the master, by hash. */
+  readonly damaged: Map<BlockHash, Height>;
+};
+
+export function createDigestChecks(): DigestChecks {
+  return { nonce: undefined, asked: new Set(), damaged: new Map() };
+}
+
+export function onCheckTimer(validator: Validator, entropy: Hash): void {
+  const { digests } = validator;
+  digests.nonce = entropy;
+  digests.asked.clear();
+  const peers = pickPeers(validator, entropy, Math.min(PEERS_ASKED, memberIds(validator).length));
+  for (const peer of peers) digests.asked.add(peer);
+  const { height } = validator.chain;
+  const request: DigestRequest = {
+    kind: "DIGEST_REQ",
+    ...plainHeader(validator, height),
+    nonce: entropy,
+  };
+  send(validator, peers, request);
+  validator.outputs.push({ kind: "recompute", asker: undefined });
+  setTimer(validator, "check", validator.checkPeriodMs);
+}
+
+/** The answer is recomputed from the disk, not copied from the header. */
+export function onDigestRequest(validator: Validator, from: NodeId, message: DigestRequest): void {
+  const asker = { nodeId: from, nonce: message.nonce };
+  validator.outputs.push({ kind: "recompute", asker });
+}
+
+export function onRecomputed(
+  validator: Validator,
+  event: Extract<StepEvent, { kind: "recomputed" }>,
+): void {
+  const { chain } = validator;
+  if (event.asker !== undefined) {
+    answer(validator, [event.asker.nodeId], event.asker.nonce, event.scdRoot);
+  }
+  if (event.height !== chain.height) return;
+  const isRight = event.scdRoot === chain.core.scdRoot;
+  if (isRight && event.damaged.length === 0) return;
+  report(validator, "own-root-differs", `height ${event.height}: ${event.scdRoot} on the disk`);
+  // A signed answer with the wrong root is the notice to the master.
+  answer(validator, [masterId(validator)], event.scdRoot, event.scdRoot);
+  if (!isRight) {
+    validator.outputs.push({ kind: "repair", chain });
+    report(validator, "repaired", `the SCD of height ${event.height} was written anew`);
+  }
+  askDamaged(validator, event.damaged);
+}
+
+function answer(validator: Validator, to: readonly NodeId[], nonce: Hash, scdRoot: Hash): void {
+  const response = sign<DigestResponse>(validator, {
+    kind: "DIGEST_RESP",
+    ...plainHeader(validator, validator.chain.height),
+    nonce,
+    blockHash: validator.chain.blockHash,
+    scdRoot,
+  });
+  send(validator, to, response);
+}
+
+/** Headers are intact or the node would not have started: they say which bodies to fetch. */
+function askDamaged(validator: Validator, damaged: readonly Height[]): void {
+  const { digests } = validator;
+  for (const height of damaged) {
+    const block = validator.history.at(height);
+    if (block !== undefined) digests.damaged.set(blockHashOf(block.core), height);
+  }
+  const blockHashes = [...digests.damaged.keys()].slice(0, 16);
+  if (blockHashes.length === 0) return;
+  const header = plainHeader(validator, validator.chain.height);
+  const request: BodyRequest = { kind: "BODY_REQ", ...header, blockHashes };
+  send(validator, [masterId(validator)], request);
+}
+
+/** A body that was asked for as damaged: verified against the core's roots, then replaced. */
+export function takeRestored(
+  validator: Validator,
+  { core, body }: { readonly core: BlockCore; readonly body: BlockBody },
+): boolean {
+  const { digests, history } = validator;
+  const height = digests.damaged.get(blockHashOf(core));
+  const stored = height === undefined ? undefined : history.at(height);
+  if (height === undefined || stored === undefined) return false;
+  const { merkleRoot } = contractWords(core.chainId, core.height, body.contracts);
+  const recordsRoot = rootOf(body.records.map(leafBytes));
+  if (merkleRoot !== core.merkleRoot || recordsRoot !== core.recordsRoot) return true;
+  digests.damaged.delete(blockHashOf(core));
+  validator.outputs.push({ kind: "restore", block: { core, body, proof: stored.proof } });
+  report(validator, "repaired", `block ${height} was fetched again`);
+  return true;
+}
+
+export function onDigestResponse(validator: Validator, from: NodeId, message: DigestResponse) {
+  const { digests, chain } = validator;
+  if (message.nonce !== digests.nonce || message.signer !== from) return;
+  if (!digests.asked.delete(from) || !isSignedByMember(validator, message)) return;
+  if (message.height !== chain.height) return;
+  const isSame = message.blockHash === chain.blockHash && message.scdRoot === chain.core.scdRoot;
+  if (isSame) return;
+  report(validator, "peer-differs", `${from} at height ${message.height}`);
+  // Its own signature is on it: the master sees the same.
+  send(validator, [masterId(validator)], message);
+  if (message.blockHash !== chain.blockHash) askHeaders(validator, [from], chain.height, 1);
+}

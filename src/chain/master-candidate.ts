@@ -1,0 +1,194 @@
+/**
+ * The master assembles a block and offers it (paper §3.3.2: the master is a block generator). What
+ * waits is taken in order, up to 1,024 contracts; what cannot be in a block on this tip is dropped
+ * and reported, the rest goes on. A CANDIDATE is on the disk before it is sent, and repeated as it
+ * was: the validators of docs/ledger.md "Evidence" would take another text for a lie.
+ */
+import type { EpochSeconds } from "../units.ts";
+import { draftBlock } from "./apply-block.ts";
+import { type BlockBody, CONTRACTS_MAX, RECORDS_MAX } from "./block.ts";
+import { blockHashOf } from "./block-core.ts";
+import { isChangePending, paramsAt } from "./chain-state.ts";
+import {
+  headerOf,
+  memberIds,
+  openHeight,
+  report,
+  send,
+  setTimer,
+  sign,
+  write,
+} from "./ledger-node.ts";
+import type { Attempt, CandidateSequence, View } from "./ledger-units.ts";
+import { sealBare } from "./master-seal.ts";
+import type { Draft, Master } from "./master-state.ts";
+import { presentCommittee } from "./master-state.ts";
+import type { AbandonMessage, CandidateMessage, MasterTermMessage } from "./message-types.ts";
+import { decodeRecord, encodeRecord } from "./record-schema.ts";
+import { recordId } from "./record-types.ts";
+
+const REPEAT_MS = 1000;
+/** A candidate nobody could vote on in time is replaced this long before its window ends. */
+const WINDOW_MARGIN_SECONDS = 10;
+/** Encoded bodies stay below block.ts's BODY_BYTES_MAX. */
+const BODY_BYTES = 880_000;
+
+/** Offers the next block where there is something to put into it. */
+export function proposeNext(master: Master): void {
+  if (master.offered !== undefined || master.asking !== undefined) return;
+  if (master.stoppedBy !== undefined || master.wanted !== undefined) return;
+  if (master.attempt !== 0 || master.sealedHash !== undefined) return;
+  const draft = draftNext(master);
+  if (draft === undefined) return;
+  if (presentCommittee(master).length === 0) return sealBare(master, draft);
+  offer(master, draft, []);
+}
+
+/** The next block, or undefined when none is needed. */
+export function draftNext(master: Master): Draft | undefined {
+  for (;;) {
+    const body = nextBody(master);
+    const isEmpty = body.contracts.length + body.records.length === 0;
+    if (isEmpty && !isChangePending(master.chain)) return undefined;
+    const draft = draftOf(master, body);
+    if (draft !== undefined) return draft;
+    if (!dropFaulty(master, body)) return undefined;
+  }
+}
+
+function draftOf(master: Master, body: BlockBody): Draft | undefined {
+  const { chain, at, term, crypto } = master;
+  const timestamp = Math.max(at.epoch, chain.core.timestamp) as EpochSeconds;
+  const drafted = draftBlock(chain, { term, timestamp, body }, crypto);
+  if ("fault" in drafted) return undefined;
+  const draft = { core: drafted.core, body, next: drafted.next };
+  master.drafts.set(blockHashOf(drafted.core), draft);
+  return draft;
+}
+
+/** What fits into one block, records in their order, one a subject. */
+function nextBody(master: Master): BlockBody {
+  const records = new Map<string, Uint8Array>();
+  const { masterTerm } = master;
+  let sizeBytes = 0;
+  if (masterTerm !== undefined) records.set("MASTER_TERM", recordOf(masterTerm));
+  for (const bytes of master.records) {
+    const read = decodeRecord(bytes);
+    const id = "complaint" in read ? `? ${bytes.toHex()}` : recordId(read.record);
+    sizeBytes += bytes.length + 4;
+    if (records.has(id) || records.size >= RECORDS_MAX || sizeBytes > BODY_BYTES) continue;
+    records.set(id, bytes);
+  }
+  const contracts: Uint8Array[] = [];
+  for (const bytes of master.contracts) {
+    sizeBytes += bytes.length + 4;
+    if (contracts.length >= CONTRACTS_MAX || sizeBytes > BODY_BYTES) break;
+    contracts.push(bytes);
+  }
+  const sorted = [...records].sort(([one], [other]) => (one < other ? -1 : 1));
+  return { contracts, records: sorted.map(([, bytes]) => bytes) };
+}
+
+function recordOf({ term, masterPub, signature }: MasterTermMessage): Uint8Array {
+  return encodeRecord({ kind: "MASTER_TERM", term, masterPub, signature });
+}
+
+/** Finds one item that spoils the block, by trying each alone, and takes it off the queue. */
+function dropFaulty(master: Master, body: BlockBody): boolean {
+  for (const bytes of body.records) {
+    const isRight = draftOf(master, { contracts: [], records: [bytes] }) !== undefined;
+    if (isRight || !master.records.includes(bytes)) continue;
+    master.records = master.records.filter((other) => other !== bytes);
+    report(master, "refused", `a record: ${Buffer.from(bytes.subarray(0, 200)).toString()}`);
+    return true;
+  }
+  const half = faultyContract(master, body.contracts);
+  if (half !== undefined) {
+    master.contracts = master.contracts.filter((other) => other !== half);
+    report(master, "refused", `a contract: ${Buffer.from(half.subarray(0, 200)).toString()}`);
+    return true;
+  }
+  // Each is right alone, and together they are not: the last waits for the next block.
+  const last = body.records.at(-1) ?? body.contracts.at(-1);
+  if (last === undefined || body.records.length + body.contracts.length < 2) return false;
+  master.records = [...master.records.filter((other) => other !== last)];
+  master.contracts = master.contracts.filter((other) => other !== last);
+  report(master, "refused", "an item that contradicts another of the same block");
+  return true;
+}
+
+/** By halves: a block of 1,024 is searched in ten drafts. */
+function faultyContract(master: Master, contracts: readonly Uint8Array[]): Uint8Array | undefined {
+  if (contracts.length === 0) return undefined;
+  if (draftOf(master, { contracts, records: [] }) !== undefined) return undefined;
+  if (contracts.length === 1) return contracts[0];
+  const middle = contracts.length >> 1;
+  const left = faultyContract(master, contracts.slice(0, middle));
+  return left ?? faultyContract(master, contracts.slice(middle));
+}
+
+/** On the disk, then to the committee, and again every second. */
+export function offer(master: Master, draft: Draft, abandons: readonly AbandonMessage[]): void {
+  const redraw = master.redraws.get(master.attempt);
+  const message = sign<CandidateMessage>(master, {
+    kind: "CANDIDATE",
+    ...headerOf(master, { attempt: master.attempt, view: 0 as View }),
+    sequence: master.nextSequence,
+    core: draft.core,
+    body: draft.body,
+    parent: master.tipProof,
+    abandons: redraw === undefined ? abandons : [],
+    redraw,
+  });
+  master.nextSequence = (master.nextSequence + 1) as CandidateSequence;
+  master.offered = message;
+  write(master, { kind: "candidate", message });
+  sendOffered(master);
+  setTimer(master, "master", REPEAT_MS);
+}
+
+export function sendOffered(master: Master): void {
+  const { offered, ownTerm, masterTerm } = master;
+  if (offered === undefined) return;
+  if (masterTerm !== undefined && ownTerm !== undefined) send(master, memberIds(master), ownTerm);
+  send(master, presentCommittee(master), offered);
+}
+
+/**
+ * A candidate that waited too long for its first vote: another with the present time, unless a hash
+ * is carried, which is voted on at any time. Votes on the old one still count.
+ */
+export function renewStale(master: Master): void {
+  const { offered, chain, at } = master;
+  if (offered === undefined || offered.redraw?.carriedHash !== undefined) return;
+  if (offered.abandons.some(({ highest }) => highest !== undefined)) return;
+  const { clockWindowSeconds } = paramsAt(chain, openHeight(master));
+  const age = Math.abs(at.epoch - offered.core.timestamp);
+  if (age <= Math.max(1, clockWindowSeconds - WINDOW_MARGIN_SECONDS)) return;
+  if (offered.core.timestamp === Math.max(at.epoch, chain.core.timestamp)) return;
+  const draft = draftOf(master, offered.body);
+  if (draft !== undefined && draft.core.term === offered.core.term) {
+    offer(master, draft, offered.abandons);
+  }
+}
+
+/** What the chain has now is off the queue. */
+export function dropSealed(master: Master, body: BlockBody): void {
+  const sealed = new Set([...body.contracts, ...body.records].map((bytes) => bytes.toHex()));
+  const waits = (bytes: Uint8Array): boolean => !sealed.has(bytes.toHex());
+  master.contracts = master.contracts.filter(waits);
+  master.records = master.records.filter(waits);
+}
+
+export function resetHeight(master: Master): void {
+  master.attempt = 0 as Attempt;
+  master.offered = undefined;
+  master.nextSequence = 0 as CandidateSequence;
+  master.sealedHash = undefined;
+  master.wanted = undefined;
+  // What was told of the height below binds nothing here.
+  master.asking?.answers.clear();
+  master.drafts.clear();
+  master.abandons.clear();
+  master.redraws.clear();
+}

@@ -1,0 +1,228 @@
+/**
+ * A master: where blocks begin and where they are sealed. One step takes one event to the part it
+ * belongs to; master-state.ts names the parts. A master that crashes or stalls harms no safety, one
+ * that lies is bound by q of its committee.
+ */
+
+import { applyBlock } from "./apply-block.ts";
+import { blockHashOf } from "./block-core.ts";
+import {
+  askHeaders,
+  GOSSIP_MS,
+  onBodyRequest,
+  onBodyResponse,
+  onGossipTimer,
+  onHeadersRequest,
+  onHeadersResponse,
+} from "./catch-up.ts";
+import { memberKeysAt } from "./chain-state.ts";
+import { contradictionChecks, readEvidence } from "./evidence.ts";
+import { createNode, openHeight, report, setTimer, takeMasterTerm } from "./ledger-node.ts";
+import type { Attempt, CandidateSequence, Hash, Height, NodeId } from "./ledger-units.ts";
+import { onAbandon, onNoQuorum, onRedraw, openForced, openNext } from "./master-attempts.ts";
+import {
+  dropSealed,
+  proposeNext,
+  renewStale,
+  resetHeight,
+  sendOffered,
+} from "./master-candidate.ts";
+import { ask, onQcState } from "./master-recovery.ts";
+import { askBody, onResult, takeBody } from "./master-seal.ts";
+import { type Master, presentCommittee } from "./master-state.ts";
+import type {
+  BodyResponse,
+  CandidateMessage,
+  EvidenceMessage,
+  LedgerMessage,
+} from "./message-types.ts";
+import { encodeRecord } from "./record-schema.ts";
+import { onLineTimer, onReplAck } from "./replication.ts";
+import type { LogEntry, MasterConfig, Output, StepEvent, TimerName } from "./step-types.ts";
+
+const MASTER_MS = 1000;
+
+export function createMaster(config: MasterConfig): Master {
+  const master: Master = {
+    kind: "master",
+    ...createNode(config),
+    contracts: [],
+    records: [],
+    drafts: new Map(),
+    attempt: 0 as Attempt,
+    offered: undefined,
+    nextSequence: 0 as CandidateSequence,
+    abandons: new Map(),
+    redraws: new Map(),
+    sealedHash: undefined,
+    asking: { nonce: config.chain.blockHash as string as Hash, answers: new Map() },
+    wanted: undefined,
+    ownTerm: config.masterTerm,
+  };
+  if (config.masterTerm !== undefined) takeMasterTerm(master, config.masterTerm);
+  for (const entry of config.log) replay(master, entry);
+  return master;
+}
+
+function replay(master: Master, entry: LogEntry): void {
+  const height = openHeight(master);
+  switch (entry.kind) {
+    case "candidate":
+      if (entry.message.height === height) replayCandidate(master, entry.message);
+      return;
+    case "redraw":
+      if (entry.message.height === height) master.redraws.set(entry.message.attempt, entry.message);
+      return;
+    case "sealed":
+      if (entry.height === height) master.sealedHash = entry.blockHash;
+      return;
+    case "term":
+      takeMasterTerm(master, entry.message);
+      return;
+    case "stopped":
+      master.stoppedBy = entry.reason;
+      return;
+    case "sent":
+    case "lock":
+    case "observing":
+  }
+}
+
+/** What was offered is offered again, as it was. */
+function replayCandidate(master: Master, message: CandidateMessage): void {
+  const next = applyBlock(master.chain, message.core, message.body, master.crypto);
+  if ("fault" in next) return;
+  const draft = { core: message.core, body: message.body, next };
+  master.drafts.set(blockHashOf(message.core), draft);
+  if (message.term !== master.term) return;
+  master.attempt = message.attempt;
+  master.offered = message;
+  master.nextSequence = (message.sequence + 1) as CandidateSequence;
+}
+
+export function stepMaster(master: Master, event: StepEvent): Output[] {
+  master.at = event.at;
+  master.outputs = [];
+  switch (event.kind) {
+    case "start":
+      setTimer(master, "gossip", GOSSIP_MS);
+      setTimer(master, "master", 0);
+      break;
+    case "message":
+      if (event.message.chainId === master.chain.chainId) {
+        receive(master, event.from, event.message);
+      }
+      break;
+    case "timer":
+      onTimer(master, event.timer, event.entropy);
+      break;
+    case "propose":
+      master.contracts.push(...event.contracts);
+      master.records.push(...event.records);
+      proposeNext(master);
+      break;
+    case "redraw":
+      onRedraw(master, event.redraw);
+      break;
+    case "observe":
+    case "recomputed":
+      break; // A validator's.
+  }
+  return master.outputs;
+}
+
+function onTimer(master: Master, timer: TimerName, entropy: Hash): void {
+  if (timer === "gossip") return onGossipTimer(master, entropy);
+  if (timer === "master") return again(master, entropy);
+  if (timer.startsWith("line ")) {
+    onLineTimer(master, Number(timer.slice("line ".length)) as Height);
+  }
+}
+
+/** Every second: what is offered or asked, again. */
+function again(master: Master, entropy: Hash): void {
+  setTimer(master, "master", MASTER_MS);
+  if (master.stoppedBy !== undefined) return;
+  const { wanted, asking } = master;
+  if (wanted !== undefined) askBody(master, wanted, presentCommittee(master));
+  if (asking !== undefined) {
+    // The nonce of createMaster() is no secret: the first question draws a fresh one.
+    if (asking.answers.size === 0) master.asking = { nonce: entropy, answers: asking.answers };
+    ask(master, entropy);
+    return sendOffered(master);
+  }
+  renewStale(master);
+  sendOffered(master);
+  openNext(master);
+  proposeNext(master);
+}
+
+function receive(master: Master, from: NodeId, message: LedgerMessage): void {
+  switch (message.kind) {
+    case "RESULT":
+      return onResult(master, message);
+    case "ABANDON":
+      return onAbandon(master, from, message);
+    case "NO_QUORUM":
+      return onNoQuorum(master, message);
+    case "QC_STATE":
+      return onQcState(master, from, message);
+    case "REPL_ACK":
+      return onReplAck(master, from, message);
+    case "LINK_DOWN":
+      return report(master, "link-down", `${message.nodeId}, says ${from}`);
+    case "HEADERS_REQ":
+      return onHeadersRequest(master, from, message);
+    case "HEADERS_RESP":
+      return onHeadersResponse(master, from, message);
+    case "BODY_REQ":
+      return onBodyRequest(master, from, message, (hash) => master.drafts.get(hash));
+    case "BODY_RESP":
+      return onBodies(master, from, message);
+    case "EVIDENCE":
+      return onEvidence(master, message);
+    case "DIGEST_RESP":
+      return report(master, "peer-differs", `${message.signer}, height ${message.height}`);
+    default:
+  }
+}
+
+function onBodies(master: Master, from: NodeId, message: BodyResponse): void {
+  const { others, hasGrown } = onBodyResponse(master, from, message);
+  if (hasGrown) {
+    dropSealedUpTo(master);
+    resetHeight(master);
+    // A tip from elsewhere: what is held above it is asked anew.
+    master.asking = { nonce: master.chain.blockHash as string as Hash, answers: new Map() };
+    askHeaders(master, [from], openHeight(master), 64);
+  }
+  for (const block of others) {
+    if (!takeBody(master, block)) continue;
+    const redraw = master.redraws.get(master.attempt);
+    if (redraw !== undefined && master.offered === undefined) openForced(master, redraw);
+    else openNext(master);
+  }
+}
+
+function dropSealedUpTo(master: Master): void {
+  const tip = master.history.at(master.chain.height);
+  if (tip !== undefined) dropSealed(master, tip.body);
+}
+
+/** Into the next block; there the liar is revoked. */
+function onEvidence(master: Master, { evidence }: EvidenceMessage): void {
+  const { chain, crypto } = master;
+  const contradiction = readEvidence(chain.chainId, evidence);
+  if (typeof contradiction === "string" || contradiction.isMaster) return;
+  const { offender, height } = contradiction;
+  const member = chain.members.get(offender);
+  if (member === undefined || member.revokedBy === "evidence") return;
+  const key = memberKeysAt(chain, offender, height)?.ledgerPub;
+  if (key === undefined) return;
+  if (crypto.signatures.verifyMany(contradictionChecks(contradiction, key)).includes(false)) return;
+  const bytes = encodeRecord({ kind: "EVIDENCE", evidence });
+  if (master.records.some((other) => Buffer.compare(other, bytes) === 0)) return;
+  report(master, "evidence", `${offender} at height ${height}`);
+  master.records.push(bytes);
+  proposeNext(master);
+}

@@ -1,0 +1,57 @@
+/**
+ * secp256k1 by noble: the portable implementation of Signer and Verifier, and the oracle for
+ * libsecp256k1's, whose bytes are the same. docs/ledger.md "Signatures": deterministic nonces (RFC
+ * 6979 over SHA-256 without extra entropy), compact form, s in the lower half or refused.
+ */
+import { secp256k1 } from "@noble/curves/secp256k1.js";
+import type { SignatureCheck, Signer, Verifier } from "./crypto-interface.ts";
+import {
+  type PublicKey,
+  SIGNATURE_BYTES,
+  type Signature,
+  type SigningHash,
+} from "./ledger-units.ts";
+import { bytesOf } from "./sha256.ts";
+
+const OPTIONS = { prehash: false, lowS: true, format: "compact" } as const;
+const PUBLIC_KEY = /^0[23][0-9a-f]{64}$/;
+
+export class NobleSigner implements Signer {
+  readonly publicKey: PublicKey;
+
+  /** @param secretKey 32 bytes, from 1 to the order of the curve less 1 */
+  constructor(private readonly secretKey: Uint8Array) {
+    this.publicKey = secp256k1.getPublicKey(secretKey, true).toHex() as PublicKey;
+  }
+
+  sign(hash: SigningHash): Signature {
+    return secp256k1.sign(hash, this.secretKey, OPTIONS) as Uint8Array as Signature;
+  }
+}
+
+export class NobleVerifier implements Verifier {
+  verify({ hash, signature, publicKey }: SignatureCheck): boolean {
+    if (signature.length !== SIGNATURE_BYTES || hash.length !== 32) return false;
+    if (!PUBLIC_KEY.test(publicKey)) return false;
+    try {
+      return secp256k1.verify(signature, hash, bytesOf(publicKey), OPTIONS);
+    } catch {
+      // r or s of 0 or past the order, a key that is not on the curve.
+      return false;
+    }
+  }
+
+  verifyMany(checks: readonly SignatureCheck[]): boolean[] {
+    return checks.map((check) => this.verify(check));
+  }
+
+  isPublicKey(publicKey: PublicKey): boolean {
+    if (!PUBLIC_KEY.test(publicKey)) return false;
+    try {
+      secp256k1.Point.fromHex(publicKey);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * The SCD as an immutable tree: contracts that are not expired and commitments of application
+ * signatures, with the ids that were used up. docs/ledger.md "SCD root".
+ *
+ * One RFC 9162 tree over all entries sorted by id would be computed anew for every block, since a
+ * random new id shifts all leaves to its right: 15 ms for 100,000 entries. So entries lie on 65,536
+ * shelves by the first four hex digits of their id. A shelf is an RFC 9162 tree over its entries
+ * sorted by id; the SCD root is one over the 65,536 shelf roots. 1,024 new contracts on 100,000
+ * take 3 ms (12 ms with 4,096 shelves).
+ *
+ * Trees share what did not change, so a candidate is tried on a copy that costs nothing.
+ */
+import type { Hash } from "./ledger-units.ts";
+import { inclusionProof, leafBytes, nodeBytes, rootBytes, verifyInclusion } from "./merkle.ts";
+import { bytesOf, hashOf } from "./sha256.ts";
+
+const SHELF_DIGITS = 4;
+const DEPTH = 4 * SHELF_DIGITS;
+export const SHELF_COUNT = 2 ** DEPTH;
+const ID_PREFIX = "signature/";
+const encoder = new TextEncoder();
+
+export type ScdEntry = {
+  /** An sc-id, or `signature/` and the id of an application signature. */
+  readonly id: string;
+  /** Canonical JSON: the leaf. */
+  readonly bytes: Uint8Array;
+  readonly leaf: Uint8Array;
+};
+
+export type ScdChange =
+  | { readonly id: string; readonly entry: ScdEntry }
+  /** Removed for good: the id is never used again. */
+  | { readonly id: string; readonly entry: undefined };
+
+type Shelf = {
+  /** Sorted by id. */
+  readonly entries: readonly ScdEntry[];
+  readonly retired: ReadonlySet<string>;
+  readonly root: Uint8Array;
+};
+
+type Branch = { readonly hash: Uint8Array; readonly left: Tree; readonly right: Tree };
+/** A shelf at depth 16; undefined is a whole subtree of empty shelves. */
+type Tree = Branch | Shelf | undefined;
+
+const NO_SHELF: Shelf = { entries: [], retired: new Set(), root: rootBytes([]) };
+/** Hash of an empty subtree of 2^i shelves. */
+const EMPTY: readonly Uint8Array[] = emptyHashes();
+
+function emptyHashes(): Uint8Array[] {
+  const hashes = [leafBytes(NO_SHELF.root)];
+  for (let i = 0; i < DEPTH; i++) {
+    const below = hashes[i] ?? NO_SHELF.root;
+    hashes.push(nodeBytes(below, below));
+  }
+  return hashes;
+}
+
+export function scdEntry(id: string, bytes: Uint8Array): ScdEntry {
+  return { id, bytes, leaf: leafBytes(bytes) };
+}
+
+export function signatureEntryId(signatureId: string): string {
+  return ID_PREFIX + signatureId;
+}
+
+/** Which shelf an id lies on: for sc-ids their own digits, which are random. */
+export function shelfOf(id: string): number {
+  const digits = id.startsWith(ID_PREFIX) ? hashOf(encoder.encode(id)) : id;
+  return Number.parseInt(digits.slice(0, SHELF_DIGITS), 16);
+}
+
+export type ScdProof = {
+  readonly inShelf: { readonly index: number; readonly size: number; readonly proof: Hash[] };
+  readonly shelfRoot: Hash;
+  readonly shelf: number;
+  readonly inTree: Hash[];
+};
+
+export class ScdTree {
+  static readonly EMPTY = new ScdTree(undefined, 0);
+
+  private constructor(
+    private readonly tree: Tree,
+    /** Entries, retired ids not counted. */
+    readonly size: number,
+  ) {}
+
+  get root(): Hash {
+    return hashAt(this.tree, DEPTH).toHex() as Hash;
+  }
+
+  find(id: string): ScdEntry | undefined {
+    const { entries } = this.shelf(shelfOf(id));
+    const entry = entries[positionOf(entries, id)];
+    return entry?.id === id ? entry : undefined;
+  }
+
+  /** Whether an id may not be used for something new. */
+  isUsed(id: string): boolean {
+    return this.find(id) !== undefined || this.shelf(shelfOf(id)).retired.has(id);
+  }
+
+  /** Each id at most once. */
+  with(changes: readonly ScdChange[]): ScdTree {
+    if (changes.length === 0) return this;
+    const byShelf = new Map<number, ScdChange[]>();
+    for (const change of changes) {
+      const shelf = shelfOf(change.id);
+      const list = byShelf.get(shelf);
+      if (list === undefined) byShelf.set(shelf, [change]);
+      else list.push(change);
+    }
+    const shelves = [...byShelf.keys()].sort((left, right) => left - right);
+    const counter = { added: 0 };
+    const tree = rebuild(this.tree, DEPTH, { shelves, byShelf, counter });
+    return new ScdTree(tree, this.size + counter.added);
+  }
+
+  /** All entries, by shelf and id. */
+  *entries(): IterableIterator<ScdEntry> {
+    for (let shelf = 0; shelf < SHELF_COUNT; shelf++) yield* this.shelf(shelf).entries;
+  }
+
+  /** That an entry is under the root, or undefined where it is not. */
+  proof(id: string): ScdProof | undefined {
+    const shelf = shelfOf(id);
+    const { entries, root } = this.shelf(shelf);
+    const index = positionOf(entries, id);
+    if (entries[index]?.id !== id) return undefined;
+    const leaves = entries.map((entry) => entry.leaf);
+    const proof = inclusionProof(leaves, index);
+    return {
+      inShelf: { index, size: entries.length, proof },
+      shelfRoot: root.toHex() as Hash,
+      shelf,
+      inTree: this.pathOf(shelf),
+    };
+  }
+
+  private pathOf(shelf: number): Hash[] {
+    const path: Hash[] = [];
+    let tree = this.tree;
+    for (let depth = DEPTH; depth > 0; depth--) {
+      const branch = tree as Branch | undefined;
+      const isRight = ((shelf >>> (depth - 1)) & 1) === 1;
+      const sibling = isRight ? branch?.left : branch?.right;
+      path.push(hashAt(sibling, depth - 1).toHex() as Hash);
+      tree = isRight ? branch?.right : branch?.left;
+    }
+    return path.reverse();
+  }
+
+  private shelf(shelf: number): Shelf {
+    let tree = this.tree;
+    for (let depth = DEPTH; depth > 0 && tree !== undefined; depth--) {
+      const branch = tree as Branch;
+      tree = ((shelf >>> (depth - 1)) & 1) === 1 ? branch.right : branch.left;
+    }
+    return (tree as Shelf | undefined) ?? NO_SHELF;
+  }
+}
+
+/** Whether a proof leads from the bytes of an entry to an SCD root. */
+export function verifyScdProof(bytes: Uint8Array, proof: ScdProof, root: Hash): boolean {
+  const { inShelf, shelfRoot, shelf, inTree } = proof;
+  const leaf = leafBytes(bytes).toHex() as Hash;
+  if (!verifyInclusion({ leaf, ...inShelf, root: shelfRoot })) return false;
+  const shelfLeaf = leafBytes(bytesOf(shelfRoot)).toHex() as Hash;
+  return verifyInclusion({ leaf: shelfLeaf, index: shelf, size: SHELF_COUNT, proof: inTree, root });
+}
+
+type Work = {
+  /** Ascending; those below the subtree at hand. */
+  readonly shelves: readonly number[];
+  readonly byShelf: ReadonlyMap<number, readonly ScdChange[]>;
+  readonly counter: { added: number };
+};
+
+/** A subtree with the changes of its shelves; what has none is taken over. */
+function rebuild(tree: Tree, depth: number, work: Work): Tree {
+  const [first] = work.shelves;
+  if (first === undefined) return tree;
+  if (depth === 0) {
+    const shelf = (tree as Shelf | undefined) ?? NO_SHELF;
+    const next = changedShelf(shelf, work.byShelf.get(first) ?? []);
+    work.counter.added += next.entries.length - shelf.entries.length;
+    return next;
+  }
+  const branch = tree as Branch | undefined;
+  const isRight = (shelf: number): boolean => ((shelf >>> (depth - 1)) & 1) === 1;
+  const middle = work.shelves.findIndex(isRight);
+  const end = middle < 0 ? work.shelves.length : middle;
+  const left = rebuild(branch?.left, depth - 1, { ...work, shelves: work.shelves.slice(0, end) });
+  const right = rebuild(branch?.right, depth - 1, { ...work, shelves: work.shelves.slice(end) });
+  return { left, right, hash: nodeBytes(hashAt(left, depth - 1), hashAt(right, depth - 1)) };
+}
+
+function changedShelf(shelf: Shelf, changes: readonly ScdChange[]): Shelf {
+  const entries = [...shelf.entries];
+  let retired = shelf.retired;
+  for (const { id, entry } of changes) {
+    const position = positionOf(entries, id);
+    const isThere = entries[position]?.id === id;
+    if (entry === undefined) {
+      if (isThere) entries.splice(position, 1);
+      retired = new Set(retired).add(id);
+    } else {
+      entries.splice(position, isThere ? 1 : 0, entry);
+    }
+  }
+  return { entries, retired, root: rootBytes(entries.map((entry) => entry.leaf)) };
+}
+
+function hashAt(tree: Tree, depth: number): Uint8Array {
+  if (tree === undefined) return EMPTY[depth] ?? NO_SHELF.root;
+  return depth === 0 ? leafBytes((tree as Shelf).root) : (tree as Branch).hash;
+}
+
+/** Where an id is, or would be put. */
+function positionOf(entries: readonly ScdEntry[], id: string): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((entries[middle]?.id ?? "") < id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,45 @@
+/**
+ * Evidence that is met on the way: two signed texts by one key that no honest node signs both.
+ * design "Spreading and checking": evidence.ts says what counts. It goes to the master, once, who
+ * puts it into a block; there the liar is revoked for good.
+ */
+
+import { memberKeysAt } from "./chain-state.ts";
+import { contradictionChecks, evidenceOf, readEvidence } from "./evidence.ts";
+import { masterId, memberIds, openHeight, plainHeader, report, send } from "./ledger-node.ts";
+import { nodeIdOf } from "./message-signing.ts";
+import type { EvidenceMessage, SignedMessage } from "./message-types.ts";
+import type { Validator } from "./validator-state.ts";
+
+/** Sends EVIDENCE where the two really contradict each other under valid signatures. */
+export function accuse(validator: Validator, one: SignedMessage, other: SignedMessage): void {
+  if (validator.accused.has(one.signer)) return;
+  const { chain, crypto } = validator;
+  const evidence = evidenceOf(one, other);
+  const contradiction = readEvidence(chain.chainId, evidence);
+  if (typeof contradiction === "string") return;
+  const { offender, height, isMaster } = contradiction;
+  const masterPub = nodeIdOf(validator.masterPub) === offender ? validator.masterPub : undefined;
+  const key = isMaster ? masterPub : memberKeysAt(chain, offender, height)?.ledgerPub;
+  if (key === undefined) return;
+  const checks = contradictionChecks(contradiction, key);
+  if (crypto.signatures.verifyMany(checks).includes(false)) return;
+  validator.accused.add(offender);
+  report(validator, "evidence", `${offender} signed two hashes at height ${height}`);
+  const header = plainHeader(validator, openHeight(validator));
+  // A lying master would keep evidence against itself: the others hear of it too.
+  const to = isMaster ? memberIds(validator) : [masterId(validator)];
+  send(validator, to, { kind: "EVIDENCE", ...header, evidence });
+}
+
+/** Evidence against the master is an alarm; against members it is the master's affair. */
+export function takeEvidence(validator: Validator, message: EvidenceMessage): void {
+  const { chain, crypto, masterPub } = validator;
+  const contradiction = readEvidence(chain.chainId, message.evidence);
+  if (typeof contradiction === "string" || validator.accused.has(contradiction.offender)) return;
+  if (!contradiction.isMaster || contradiction.offender !== nodeIdOf(masterPub)) return;
+  const checks = contradictionChecks(contradiction, masterPub);
+  if (crypto.signatures.verifyMany(checks).includes(false)) return;
+  validator.accused.add(contradiction.offender);
+  report(validator, "evidence", `the master signed two hashes at height ${contradiction.height}`);
+}

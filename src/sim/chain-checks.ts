@@ -1,0 +1,103 @@
+/**
+ * Agreement and validity, judged from outside after every step: one hash a height, sealed or only
+ * decided; every sealed block valid on the chain below it and agreed by more than two thirds of a
+ * committee, counted here by the definition and not by the product's function.
+ */
+import { applyBlock, withSeal } from "../chain/apply-block.ts";
+import type { Block, BlockCore } from "../chain/block.ts";
+import { encodeCore } from "../chain/block-core.ts";
+import { type ChainState, committeeOf } from "../chain/chain-state.ts";
+import type { LedgerCrypto } from "../chain/crypto-interface.ts";
+import type { BlockHash, Height, NodeId } from "../chain/ledger-units.ts";
+import type { CommitMessage } from "../chain/message-types.ts";
+import { checkSeal } from "../chain/seal-check.ts";
+import { sha256 } from "../chain/sha256.ts";
+
+type Sealed = { readonly state: ChainState; readonly blockHash: BlockHash };
+
+export class ChainChecks {
+  /** By height; 0 is genesis. */
+  private readonly chain: Sealed[];
+  /** Who committed to which hash, by height, attempt, view and hash. */
+  private readonly commits = new Map<string, Set<NodeId>>();
+  private readonly decided = new Map<Height, BlockHash>();
+
+  constructor(
+    genesis: ChainState,
+    private readonly crypto: LedgerCrypto,
+    private readonly isHonest: (nodeId: NodeId) => boolean,
+    /** Contracts that somebody proposed: no other may be in a block. */
+    private readonly isProposed: (contract: Uint8Array) => boolean,
+  ) {
+    this.chain = [{ state: genesis, blockHash: genesis.blockHash }];
+  }
+
+  get height(): number {
+    return this.chain.length - 1;
+  }
+
+  stateAt(height: number): ChainState | undefined {
+    return this.chain[height]?.state;
+  }
+
+  /** A block that an honest node stored; what is wrong with that, or undefined. */
+  checkSealed(block: Block, next: ChainState): string | undefined {
+    const { height, blockHash } = next;
+    const known = this.chain[height];
+    if (known !== undefined) {
+      if (known.blockHash !== blockHash) return `two sealed hashes at height ${height} (agreement)`;
+      if (next.scd.root !== known.state.scd.root) return `another SCD at height ${height}`;
+      return undefined;
+    }
+    const below = this.chain[height - 1]?.state;
+    if (below === undefined) return `height ${height} was stored before ${height - 1} was sealed`;
+    return this.checkNew(block, next, below);
+  }
+
+  private checkNew(block: Block, next: ChainState, below: ChainState): string | undefined {
+    const place = `the block of height ${block.core.height}`;
+    const applied = applyBlock(below, block.core, block.body, this.crypto);
+    if ("fault" in applied) return `${place} is not valid: ${applied.fault} ${applied.detail}`;
+    const seal = checkSeal(below, applied, block.proof, this.crypto);
+    if ("fault" in seal) return `${place} is not sealed: ${seal.fault} ${seal.detail}`;
+    const { bitmap } = block.proof.quorum;
+    const votes = bitmap.toString(2).replaceAll("0", "").length;
+    const members = seal.committee.length;
+    if (3 * votes <= 2 * members) return `${place} has ${votes} votes of ${members} (quorum)`;
+    if (hashOfCore(block.core) !== next.blockHash) return `${place} has another block hash`;
+    if (!block.body.contracts.every(this.isProposed)) return `${place} has a contract of nobody's`;
+    const innocent = [...applied.members.values()].find(
+      ({ nodeId, revokedFrom }) => revokedFrom !== undefined && this.isHonest(nodeId),
+    );
+    if (innocent !== undefined) return `${place} revokes ${innocent.nodeId}, which is honest`;
+    const other = this.decided.get(applied.height);
+    if (other !== undefined && other !== applied.blockHash) {
+      return `height ${applied.height}: sealed is not what was decided (agreement)`;
+    }
+    this.chain.push({ state: withSeal(applied, seal), blockHash: applied.blockHash });
+    return undefined;
+  }
+
+  /** A COMMIT that left its signer, honest or not. */
+  checkCommit(commit: CommitMessage): string | undefined {
+    const { height, term, attempt, view, blockHash, signer } = commit;
+    const below = this.chain[height - 1]?.state;
+    if (below === undefined || commit.chainId !== below.chainId) return undefined;
+    const committee = committeeOf(below, attempt);
+    if (!committee.includes(signer)) return undefined;
+    const key = `${height} ${term} ${attempt} ${view} ${blockHash}`;
+    const signers = this.commits.get(key) ?? new Set();
+    this.commits.set(key, signers.add(signer));
+    if (3 * signers.size <= 2 * committee.length) return undefined;
+    const other = this.decided.get(height) ?? this.chain[height]?.blockHash ?? blockHash;
+    if (other !== blockHash) return `two decided hashes at height ${height} (agreement)`;
+    this.decided.set(height, blockHash);
+    return undefined;
+  }
+}
+
+/** Nothing but the core, by the definition (design/ledger.md "Block"). */
+function hashOfCore(core: BlockCore): BlockHash {
+  const tag = new TextEncoder().encode("abs/blk\0");
+  return sha256(Buffer.concat([tag, encodeCore(core)])).toHex() as BlockHash;
+}

@@ -1,0 +1,131 @@
+/**
+ * What one seed plays: how many nodes, which faults, which lies. A function of the seed and the
+ * options, and data only, so that shrink.ts can play it again with less.
+ */
+import { faultsOf } from "../chain/certificate.ts";
+import { FAULT_KINDS, type Fault, type FaultKind, isObserving, makeFault } from "./fault.ts";
+import { isMasterLie, LIE_KINDS, type Lie, type LieKind } from "./lie.ts";
+import { Prng } from "./prng.ts";
+
+export const VALIDATORS_MAX = 20;
+/** Sealed blocks after which a seed has played enough, once its faults are over. */
+export const HEIGHTS = 10;
+/** One seed in so many signs with secp256k1 and draws with edwards25519. */
+const REAL_EVERY = 50;
+
+/** What can be told only after a view failed, or with a certificate in hand. */
+const SELDOM: readonly LieKind[] = [
+  "unjustified-leader",
+  "forged-certificate",
+  "stale-certificate",
+  "selective-leader-q-1",
+];
+
+export type Scenario = {
+  readonly seed: number;
+  /** Committee size. */
+  readonly validators: number;
+  /** Nodes of the ledger: committees are drawn of them. */
+  readonly nodes: number;
+  readonly heights: number;
+  readonly isReal: boolean;
+  readonly faults: readonly Fault[];
+  readonly lies: readonly Lie[];
+};
+
+export type ScenarioOptions = {
+  /** Fixed; otherwise 1 to 20, each as likely. */
+  readonly validators: number | undefined;
+  /** Only these kinds, of faults and of lies; undefined: all. */
+  readonly faults: readonly (FaultKind | LieKind)[] | undefined;
+};
+
+export function makeScenario(seed: number, options: ScenarioOptions): Scenario {
+  const prng = Prng.of(seed, 0);
+  const drawn = prng.between(1, VALIDATORS_MAX);
+  const validators = options.validators ?? drawn;
+  // Most often all are in every committee; else the draw decides.
+  const nodes = prng.oneIn(4) ? validators + prng.between(1, 3) : validators;
+  const f = faultsOf(validators);
+  const lies = makeLies(prng, { nodes, f, allowed: options.faults });
+  const spare = f - new Set(lies.filter(isOfMember).map((lie) => lie.participant)).size;
+  return {
+    seed,
+    validators,
+    nodes,
+    heights: HEIGHTS,
+    isReal: seed % REAL_EVERY === 0,
+    faults: makeFaults(prng, { nodes, spare, allowed: options.faults }),
+    lies,
+  };
+}
+
+function isOfMember(lie: Lie): boolean {
+  return !isMasterLie(lie.kind);
+}
+
+type Limits = {
+  readonly nodes: number;
+  readonly allowed: readonly (FaultKind | LieKind)[] | undefined;
+};
+
+/** At least one lie where f >= 1; up to f liars, up to three lies each. A master lies rarely. */
+function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
+  const { nodes, f, allowed } = limits;
+  const kinds = LIE_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
+  const ofMaster = kinds.filter(isMasterLie);
+  // Lies that need a view change on top are drawn four times as often, and told whenever they can.
+  const ofMember = kinds
+    .filter((kind) => !isMasterLie(kind))
+    .flatMap((kind) => (SELDOM.includes(kind) ? [kind, kind, kind, kind] : [kind]));
+  const everybody = Array.from({ length: nodes }, (_, i) => i);
+  const liars = prng.some(everybody, f === 0 ? 0 : prng.between(1, f));
+  const lies: Lie[] = liars.flatMap((participant) =>
+    [...new Set(prng.some(ofMember, prng.between(1, 3)))].map((kind) => ({
+      ...{ kind, participant },
+      share: SELDOM.includes(kind) ? 1 : prng.pick([0.1, 0.3, 1]),
+    })),
+  );
+  if (f > 0 && prng.oneIn(4)) {
+    const kind = prng.some(ofMaster, 1);
+    lies.push(
+      ...kind.map((one) => ({ kind: one, participant: nodes, share: prng.pick([0.1, 0.3]) })),
+    );
+  }
+  return lies;
+}
+
+/** At least three kinds where so many are allowed. */
+function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fault[] {
+  const { nodes, spare, allowed } = limits;
+  const kinds = FAULT_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
+  const lasting = kinds.filter(isObserving);
+  const passing = kinds.filter((kind) => !isObserving(kind));
+  // Some twice, so that faults of a kind overlap as well.
+  const chosen = [
+    ...prng.some(lasting, Math.min(spare, prng.below(3))),
+    ...prng.some(passing, prng.between(3, 5)),
+    ...prng.some(passing, prng.below(3)),
+  ];
+  const faults = chosen.map((kind) => makeFault(kind, nodes, prng));
+  const forgetful = new Set(
+    faults.filter(({ kind }) => isObserving(kind)).flatMap(({ participants }) => participants),
+  );
+  return faults.map((fault) =>
+    isOfClock(fault) ? spareForgetful(fault, nodes, forgetful) : fault,
+  );
+}
+
+function isOfClock({ kind }: Fault): boolean {
+  return kind === "clock-skew" || kind === "clock-jump";
+}
+
+/**
+ * Known limit (docs/simulator.md): rule 8 measures "after its return" by the node's own clock, so
+ * a node that lost both its disk and the time may vote again too early. Not both in one seed.
+ */
+function spareForgetful(fault: Fault, nodes: number, forgetful: ReadonlySet<number>): Fault {
+  const kept = fault.participants.filter((one) => !forgetful.has(one));
+  const others = Array.from({ length: nodes }, (_, i) => i).filter((one) => !forgetful.has(one));
+  return { ...fault, participants: kept.length > 0 ? kept : others.slice(0, 1) };
+}

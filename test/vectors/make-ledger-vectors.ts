@@ -1,0 +1,100 @@
+/**
+ * The test vectors published beside docs/ledger.md, from fixed keys. Run to write them anew:
+ *     bun test/vectors/make-ledger-vectors.ts
+ * ledger-vectors.test.ts recomputes them, so a change of format shows as a change of these files.
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Block } from "../../src/chain/block.ts";
+import { encodeCore } from "../../src/chain/block-core.ts";
+import { encodeBlockJson } from "../../src/chain/block-json.ts";
+import { committeeOf } from "../../src/chain/chain-state.ts";
+import { drawCommittee, vrfAlpha } from "../../src/chain/choosing.ts";
+import { encodeContract, encodeDummy } from "../../src/chain/contract-entry.ts";
+import { encodeGenesis } from "../../src/chain/genesis-file.ts";
+import type { Attempt, Height, View } from "../../src/chain/ledger-units.ts";
+import { encodeMessage, signedPart } from "../../src/chain/message-codec.ts";
+import { signingHash, signMessage } from "../../src/chain/message-signing.ts";
+import type {
+  CommitMessage,
+  PrepareMessage,
+  RejectMessage,
+} from "../../src/chain/message-types.ts";
+import { ChainBuilder, contractOf, NobleKeys } from "../chain/chain-builder.ts";
+
+const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
+
+/** Genesis file and two blocks of four members, on the real curves. */
+export function ledgerVectors(): Record<string, unknown> {
+  const builder = new ChainBuilder(new NobleKeys(1), 4);
+  builder.add({ contracts: [contractOf(1), contractOf(2), contractOf(3)] });
+  builder.add({}, 1);
+  const blocks = builder.blocks.map((block, i) => blockVector(builder, block, i));
+  return {
+    "ledger-chain.json": {
+      genesis: text(encodeGenesis(builder.file)),
+      chain_id: builder.state.chainId,
+      genesis_hash: builder.states[0]?.blockHash,
+      blocks,
+    },
+    "ledger-messages.json": messageVectors(builder),
+    "ledger-choosing.json": choosingVectors(builder),
+  };
+}
+
+function blockVector(builder: ChainBuilder, block: Block, i: number) {
+  return {
+    core: encodeCore(block.core).toHex(),
+    block_hash: builder.states[i + 1]?.blockHash,
+    contracts: block.body.contracts.map(text),
+    dummy: text(encodeDummy(block.core.chainId, block.core.height, block.core.scCount - 1)),
+    line: text(encodeBlockJson(block)),
+  };
+}
+
+function messageVectors(builder: ChainBuilder) {
+  const [signer] = committeeOf(builder.state, 0 as Attempt);
+  if (signer === undefined) throw new Error("no committee");
+  const keys = builder.keysOf(signer).signer;
+  const { chainId, blockHash, core } = builder.state;
+  const place = {
+    ...{ chainId, term: core.term, height: 3 as Height, signer },
+    ...{ attempt: 1 as Attempt, view: 2 as View },
+  };
+  const messages = [
+    signMessage<PrepareMessage>(keys, { kind: "PREPARE", ...place, blockHash }),
+    signMessage<CommitMessage>(keys, { kind: "COMMIT", ...place, blockHash }),
+    signMessage<RejectMessage>(keys, { kind: "REJECT", ...place, blockHash, reason: 11 }),
+  ];
+  return messages.map((message) => ({
+    kind: message.kind,
+    public_key: keys.publicKey,
+    signed: signedPart(message).toHex(),
+    sha256: signingHash(message).toHex(),
+    signature: message.signature.toHex(),
+    message: encodeMessage(message).toHex(),
+  }));
+}
+
+function choosingVectors(builder: ChainBuilder) {
+  const eligible = builder.states[0]?.tnl[0]?.value ?? [];
+  const { chainId, seed } = builder.state;
+  const draw = { eligible, seed, committeeMax: 20, isCooling: () => false };
+  const committees = [0, 1, 2].map((attempt) => {
+    return drawCommittee({ ...draw, attempt: attempt as Attempt });
+  });
+  const place = { chainId, height: 3 as Height, attempt: 1 as Attempt, view: 2 as View };
+  return {
+    eligible: eligible.map(({ nodeId, weight }) => ({ node_id: nodeId, weight })),
+    seed,
+    committees,
+    alpha: vrfAlpha(place, seed).toHex(),
+    contract: text(encodeContract(contractOf(1))),
+  };
+}
+
+if (import.meta.main) {
+  for (const [name, value] of Object.entries(ledgerVectors())) {
+    writeFileSync(join(import.meta.dir, name), `${JSON.stringify(value, undefined, 2)}\n`);
+  }
+}
