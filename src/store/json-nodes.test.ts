@@ -1,4 +1,4 @@
-/** Plain JSON read directly is what the YAML parser makes of it, places included; the rest is not. */
+/** Plain JSON read directly is what the YAML parser makes of it, places included. */
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
