@@ -36,7 +36,7 @@ const OUTPUT_BYTES = 1 << 16;
 const NEWLINE = 0x0a;
 const ENCODER = new TextEncoder();
 /** What each flow leaves on the heap is gone after its line is written. */
-const FLUSHES_BETWEEN_COLLECTIONS = 64;
+const FLUSHES_BETWEEN_COLLECTIONS = 16;
 
 export class TestReport implements FlowSink {
   /** A capture could not be read, or a labelled flow is not right. */

@@ -20,6 +20,7 @@ import {
   type Document as YamlDocument,
 } from "yaml";
 import { AbsError, messageOf } from "../errors.ts";
+import { jsonNodes } from "./json-nodes.ts";
 
 /** Which document this is: the error code is `<kind>_INVALID`. */
 export type DocumentKind = "POLICY" | "SIGNATURE" | "PROVISIONING";
@@ -205,8 +206,12 @@ export class DocumentMap {
 /** Parses `text`; `file` is only used in messages. Throws AbsError `<kind>_INVALID`. */
 export function parseDocument(text: string, file: string, kind: DocumentKind): DocumentNode {
   const lines = new LineCounter();
-  const { yaml, targets } = parseWhole(text, lines, file, kind);
   const valuesLeft = VALUES_MAX + VALUES_PER_CHARACTER * text.length;
+  const json = jsonNodes(text, lines);
+  if (json !== undefined) {
+    return new DocumentNode({ file, kind, lines, targets: new Map(), valuesLeft }, json, "", 0);
+  }
+  const { yaml, targets } = parseWhole(text, lines, file, kind);
   const source: Source = { file, kind, lines, targets, valuesLeft };
   const problem = yaml.errors[0];
   if (problem !== undefined) {
