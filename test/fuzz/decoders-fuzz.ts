@@ -93,19 +93,22 @@ class TargetFuzz {
     return tookMs;
   }
 
-  /** How often the rarest reason was hit. */
+  /** How often the reason was hit that was hit least. */
+  get rarest(): number {
+    return Math.min(...this.target.reasons.map((reason) => this.counts.get(reason) ?? 0));
+  }
+
+  /** As `rarest`, and every reason that was hit less than `needed` times is a fault. */
   check(needed: number): number {
     const { reasons } = this.target;
     for (const reason of this.counts.keys()) {
       if (!reasons.includes(reason)) fault(`${this.name}: the reason "${reason}" is not listed`);
     }
-    let rarest = Number.POSITIVE_INFINITY;
     for (const reason of reasons) {
       const count = this.counts.get(reason) ?? 0;
-      rarest = Math.min(rarest, count);
       if (count < needed) fault(`${this.name}: "${reason}" was hit ${count} times, not ${needed}`);
     }
-    return rarest;
+    return this.rarest;
   }
 }
 
@@ -200,6 +203,11 @@ async function main(): Promise<number> {
   await shares.runFor(SECONDS * (1 - WARM_UP_SHARE - 2 * WINDOW_SHARE));
   const growth = (await shares.runFor(SECONDS * WINDOW_SHARE)) - before;
   const needed = Math.min(HITS_MIN, Math.floor((HITS_MIN * SECONDS) / HITS_SECONDS));
+  // A busy machine does less in the same time: what is rare goes on, as long again at most.
+  const end = performance.now() + SECONDS * 1000;
+  for (const fuzz of fuzzes) {
+    while (fuzz.rarest < needed && performance.now() < end) fuzz.turn();
+  }
   checkWire(wire, needed);
   for (const fuzz of fuzzes) checkTarget(fuzz, needed);
   const inputs = fuzzes.reduce((sum, fuzz) => sum + fuzz.inputs, wire.decoded);

@@ -34,5 +34,5 @@ test(
     expect(errors).toBe("");
     expect(exitCode).toBe(0);
   },
-  (SECONDS + 60) * 1_000,
+  (2 * SECONDS + 60) * 1_000,
 );
