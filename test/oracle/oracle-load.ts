@@ -147,7 +147,9 @@ export class OracleLoad {
     words[F_STATE] = state | (session.role === 1 ? FLOW_FROM_REMOTE : 0);
     words[F_BINDING] = peer + 1;
     words[F_TAG_RULE] = (session.tag << 16) | prng.below(1000);
-    words[F_PEER] = ((2 * peer + (version === 4 ? 0 : 1)) << 16) | (peer + 1);
+    // A flow that is not inter-VM has no peer.
+    const peerWord = ((2 * peer + (version === 4 ? 0 : 1)) << 16) | (peer + 1);
+    words[F_PEER] = state === FLOW_OUTSIDE ? 0 : peerWord;
     this.#flows.push({ version, protocol, vlan, peer, localPort, remotePort, words });
   }
 
