@@ -55,7 +55,7 @@ function waitingForLedgerNode(...names: readonly string[]): Record<string, strin
 const TITLE = /^\s*(test|describe)(\.each\(\w+\))?\([`"]/;
 
 const SHARED = ["errors", "units", "bytes"];
-const PARTS = "dataplane session dpi policy takeover chain wire store observe".split(" ");
+const PARTS = "dataplane session dpi policy takeover chain peer wire store observe".split(" ");
 /** Parts that other parts may import: codecs, and what is stored. */
 const OPEN_PARTS = ["wire", "store"];
 /** A role may drive one to its right, as a bench drives a lab, and a lab an agent. */
