@@ -49,6 +49,7 @@ class Node {
             Buffer.compare(key, keys[known].publicKey) === 0,
         ),
       listen: { host: "127.0.0.1", port },
+      random: (sizeBytes) => crypto.getRandomValues(new Uint8Array(sizeBytes)),
       onFrame: (from, { body }) => this.heard.push(`${from} ${Buffer.from(body)}`),
       onNotice: (code, detail) => this.notices.push(`${code} ${detail}`),
     });

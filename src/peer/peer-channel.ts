@@ -24,6 +24,8 @@ const SILENCE_MS = 10_000;
 export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "authenticate"> & {
   readonly self: string;
   readonly listen: { readonly host: string; readonly port: number };
+  /** Fresh bytes of the kernel: a copy of this machine must not draw the same ephemeral keys. */
+  readonly random: (sizeBytes: number) => Uint8Array;
   /** The peer at the other end is proven; `frame.body` is anything. */
   readonly onFrame: (from: string, frame: PeerFrame) => void;
   /** Something that the operator may want to know: a connection, its end, a refusal. */
@@ -131,7 +133,7 @@ export class PeerChannel {
 
   #connect(socket: Socket, callee: LinkOptions["callee"]): void {
     const { noise, certificate, authenticate } = this.options;
-    const ephemeralSecret = crypto.getRandomValues(new Uint8Array(32));
+    const ephemeralSecret = this.options.random(32);
     const link = { noise, certificate, authenticate, callee, ephemeralSecret };
     const connection: PeerConnection = new PeerConnection(socket, link, {
       onConfirmed: (nodeId) => this.#settle(nodeId, connection),

@@ -5,12 +5,7 @@
  * bytes end the link with a fault, never more.
  */
 import { concat } from "../bytes.ts";
-import {
-  encodePeerFrame,
-  PEER_FLAG,
-  type PeerFrame,
-  PeerFrameReader,
-} from "../wire/peer-frame.ts";
+import { encodePeerFrame, PEER_FLAG, type PeerFrame, PeerFrameReader } from "../wire/peer-frame.ts";
 import type { PeerCipher, PeerHandshake, PeerNoise } from "./peer-noise.ts";
 
 const LENGTH_BYTES = 2;

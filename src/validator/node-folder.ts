@@ -5,14 +5,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalJson, isList, parseJsonText } from "../chain/canonical-json.ts";
-import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import type { ChainState } from "../chain/chain-state.ts";
+import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { genesisState } from "../chain/genesis-block.ts";
 import { parseGenesis } from "../chain/genesis-file.ts";
-import {
-  decodeSignedCertificate,
-  type SignedCertificate,
-} from "../chain/identity-certificate.ts";
+import { decodeSignedCertificate, type SignedCertificate } from "../chain/identity-certificate.ts";
 import { AbsError, messageOf } from "../errors.ts";
 
 export const FOLDER = {
@@ -22,6 +19,10 @@ export const FOLDER = {
   peers: "peers.json",
   store: "scd.sqlite",
   control: "control.sock",
+  /** Written at the first start: keys with it and without a store have lost their disk. */
+  started: "started",
+  /** Held by the process that signs with these keys: two would contradict each other. */
+  lock: "lock",
 } as const;
 
 const PEERS_MAX = 10_000;

@@ -76,7 +76,8 @@ export function loadKeys(file: string): OwnKeys {
   for (const name of NAMES) {
     const secret = secrets?.[name];
     const bytes = typeof secret === "string" ? fromHex(secret) : undefined;
-    if (bytes?.length !== SECRET_BYTES) return fail(`${name} is not ${2 * SECRET_BYTES} hex digits`);
+    if (bytes?.length !== SECRET_BYTES)
+      return fail(`${name} is not ${2 * SECRET_BYTES} hex digits`);
     const isOnCurve = name !== "ledger_secret" || secp256k1.utils.isValidSecretKey(bytes);
     if (!isOnCurve) return fail("ledger_secret is no secp256k1 key");
   }

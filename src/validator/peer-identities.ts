@@ -14,11 +14,10 @@ import {
   isIssuedBy,
   type SignedCertificate,
 } from "../chain/identity-certificate.ts";
-import { type ChainId, NO_HASH, type NodeId, type PublicKey } from "../chain/ledger-units.ts";
-import { nodeIdOf } from "../chain/message-signing.ts";
-import { keysAt } from "../chain/member.ts";
-import { EFFECT_DELAY } from "../chain/member.ts";
 import type { Height } from "../chain/ledger-units.ts";
+import { type ChainId, NO_HASH, type NodeId, type PublicKey } from "../chain/ledger-units.ts";
+import { EFFECT_DELAY, keysAt } from "../chain/member.ts";
+import { nodeIdOf } from "../chain/message-signing.ts";
 import type { Callee } from "../peer/peer-dialler.ts";
 import type { EpochSeconds } from "../units.ts";
 
