@@ -21,6 +21,7 @@ export const TAG = {
   possession: tag("abs/possession"),
   rotation: tag("abs/rotation"),
   identity: tag("abs/identity"),
+  secret: tag("abs/secret"),
 } as const;
 
 function tag(word: string): Uint8Array {

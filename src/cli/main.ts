@@ -9,8 +9,10 @@ import { agentCommand } from "./agent.ts";
 import { benchCommand } from "./bench.ts";
 import { keysCommand } from "./keys.ts";
 import { labCommand } from "./lab.ts";
+import { ledgerCommand } from "./ledger.ts";
 import { notes } from "./notes.ts";
 import { policyCommand } from "./policy.ts";
+import { validatorCommand } from "./validator.ts";
 
 const main = defineCommand({
   meta: {
@@ -24,6 +26,8 @@ const main = defineCommand({
     agent: agentCommand,
     keys: keysCommand,
     policy: policyCommand,
+    ledger: ledgerCommand,
+    validator: validatorCommand,
     lab: labCommand,
     bench: benchCommand,
   },

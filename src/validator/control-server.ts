@@ -5,7 +5,7 @@
  */
 import { chmodSync, rmSync } from "node:fs";
 import { canonicalJson, type JsonValue, parseJsonText } from "../chain/canonical-json.ts";
-import { decodeContract } from "../chain/contract-entry.ts";
+import { type ContractEntry, decodeContract } from "../chain/contract-entry.ts";
 import { JsonFields } from "../chain/json-fields.ts";
 import { decodeRecord } from "../chain/record-schema.ts";
 import { AbsError, messageOf } from "../errors.ts";
@@ -42,6 +42,7 @@ export class ControlServer {
   async #answer(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
     if (pathname === "/status") return Response.json(this.process.status());
+    if (pathname.startsWith("/contract/")) return this.#contract(pathname.slice(10));
     if (pathname === "/propose" && request.method === "POST") {
       const bytes = new Uint8Array(await request.arrayBuffer());
       const complaint = this.#propose(bytes);
@@ -49,6 +50,14 @@ export class ControlServer {
       return Response.json({ error: complaint }, { status: 400 });
     }
     return Response.json({ error: `there is no ${pathname}` }, { status: 404 });
+  }
+
+  /** As it is at the tip. */
+  #contract(scId: string): Response {
+    const entry = this.process.runner.participant.chain.scd.find(scId);
+    const error = `the ledger has no contract ${scId} in force`;
+    if (entry === undefined) return Response.json({ error }, { status: 404 });
+    return new Response(entry.bytes, { headers: { "content-type": "application/json" } });
   }
 
   /** Hands it to the master, or says why not. */
@@ -86,6 +95,17 @@ export async function propose(socket: string, proposal: Proposal): Promise<void>
   const { error } = (await response.json()) as { error: string };
   const remedy = 'Look at docs/ledger.md, "Contracts" and "Records", for what a block may hold.';
   throw new AbsError("PROPOSAL_REFUSED", `It was not proposed: ${error}.`, remedy);
+}
+
+/** A contract at the node's tip; undefined: there is none in force. */
+export async function askContract(
+  socket: string,
+  scId: string,
+): Promise<ContractEntry | undefined> {
+  const response = await ask(socket, `/contract/${scId}`, undefined);
+  if (!response.ok) return undefined;
+  const read = decodeContract(new Uint8Array(await response.arrayBuffer()));
+  return "contract" in read ? read.contract : undefined;
 }
 
 /** @throws AbsError LEDGER_NOT_RUNNING */

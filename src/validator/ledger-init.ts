@@ -52,7 +52,7 @@ type NewNode = { readonly secrets: NodeSecrets; readonly keys: OwnKeys };
 export const MASTER_FOLDER = "master";
 export const RECOVERY_FOLDER = "recovery";
 
-/** @throws AbsError LEDGER_EXISTS when the folder holds a ledger already; nothing is written then */
+/** @throws AbsError LEDGER_EXISTS when the folder holds a ledger already: nothing is written */
 export function initLedger(plan: LedgerPlan): NewLedger {
   const { dir } = plan;
   if (existsSync(join(dir, "genesis.json")) || existsSync(join(dir, MASTER_FOLDER))) {

@@ -1,6 +1,6 @@
 /**
  * What the runner asks of the disk: everything a participant must not forget, synced when save()
- * returns. src/store/ keeps it in SQLite; this is the seam, so that the order of writing and sending
+ * returns. sqlite-journal.ts keeps it; this is the seam, so that the order of writing and sending
  * can be tested without a disk.
  */
 import type { SealProof } from "../chain/block.ts";

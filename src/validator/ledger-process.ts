@@ -5,7 +5,7 @@
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { kernelRandom } from "../agent/kernel-random.ts";
-import type { ChainState } from "../chain/chain-state.ts";
+import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
@@ -55,6 +55,8 @@ export class LedgerProcess {
   #end: () => void = () => {};
   #fail: (thrown: unknown) => void = () => {};
   #badFrames = 0;
+  /** A change of members waits for its height. */
+  #wasPending = true;
 
   private constructor(
     readonly options: ProcessOptions,
@@ -192,8 +194,12 @@ export class LedgerProcess {
       ...{ contracts: contracts.length, records: records.length },
       ...{ attempt: block.proof.quorum.attempt, view: block.proof.quorum.view },
     });
-    // Records may have revoked somebody, or let somebody in.
-    if (records.length > 0) this.#channel.meet(this.#identities.callees());
+    // Records let somebody in, or revoke somebody: two heights later.
+    const isPending = isChangePending(next);
+    if (records.length > 0 || isPending || this.#wasPending) {
+      this.#channel.meet(this.#identities.callees());
+    }
+    this.#wasPending = isPending;
   }
 
   #onFailure(thrown: unknown): void {

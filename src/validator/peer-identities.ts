@@ -10,7 +10,6 @@ import type { Verifier } from "../chain/crypto-interface.ts";
 import {
   certificateHash,
   decodeSignedCertificate,
-  type IdentityCertificate,
   isIssuedBy,
   type SignedCertificate,
 } from "../chain/identity-certificate.ts";
@@ -37,7 +36,7 @@ export type IdentityBasis = {
 };
 
 export class PeerIdentities {
-  readonly #known = new Map<NodeId, IdentityCertificate>();
+  readonly #known = new Map<NodeId, SignedCertificate>();
 
   constructor(
     readonly self: NodeId,
@@ -49,8 +48,8 @@ export class PeerIdentities {
     const { certificate } = signed;
     if (!isValid(signed, this.basis())) return false;
     const before = this.#known.get(certificate.nodeId);
-    if (before === undefined || before.seq <= certificate.seq) {
-      this.#known.set(certificate.nodeId, certificate);
+    if (before === undefined || before.certificate.seq <= certificate.seq) {
+      this.#known.set(certificate.nodeId, signed);
     }
     return true;
   }
@@ -65,9 +64,11 @@ export class PeerIdentities {
     return this.learn(read.signed) ? nodeId : undefined;
   }
 
-  /** Everybody known, as the channel calls them. */
+  /** Everybody known who may still speak here, as the channel calls them. */
   callees(): Callee[] {
-    return [...this.#known.values()].flatMap(({ nodeId, sessionPub, addresses, peerPort }) => {
+    const basis = this.basis();
+    const valid = [...this.#known.values()].filter((signed) => isValid(signed, basis));
+    return valid.flatMap(({ certificate: { nodeId, sessionPub, addresses, peerPort } }) => {
       const key = fromHex(sessionPub);
       const [host] = addresses;
       if (key === undefined || host === undefined || nodeId === this.self) return [];

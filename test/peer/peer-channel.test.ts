@@ -1,11 +1,11 @@
 /** Peer channels over loopback: who calls whom, restarts, strangers, floods. */
 import { afterEach, expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
-import { ascii } from "../bytes.ts";
-import { CipherState, HandshakeState, IK } from "../session/noise.ts";
-import { KeyPair } from "../session/x25519.ts";
-import { PeerChannel } from "./peer-channel.ts";
-import type { PeerNoise } from "./peer-noise.ts";
+import { ascii } from "../../src/bytes.ts";
+import { PeerChannel } from "../../src/peer/peer-channel.ts";
+import type { PeerNoise } from "../../src/peer/peer-noise.ts";
+import { CipherState, HandshakeState, IK } from "../../src/session/noise.ts";
+import { KeyPair } from "../../src/session/x25519.ts";
 
 const NAMES = ["a", "b"] as const;
 type Name = (typeof NAMES)[number];

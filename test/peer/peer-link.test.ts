@@ -1,11 +1,15 @@
 /** The peer channel's bytes: what two honest ends say, and what hostile ends get. */
 import { expect, test } from "bun:test";
-import { ascii, concat } from "../bytes.ts";
-import { CipherState, HandshakeState, IK } from "../session/noise.ts";
-import { KeyPair } from "../session/x25519.ts";
-import { encodePeerFrame, PEER_FRAME_BODY_BYTES_MAX, PeerFrameReader } from "../wire/peer-frame.ts";
-import { type LinkOptions, PeerLink } from "./peer-link.ts";
-import type { PeerNoise } from "./peer-noise.ts";
+import { ascii, concat } from "../../src/bytes.ts";
+import { type LinkOptions, PeerLink } from "../../src/peer/peer-link.ts";
+import type { PeerNoise } from "../../src/peer/peer-noise.ts";
+import { CipherState, HandshakeState, IK } from "../../src/session/noise.ts";
+import { KeyPair } from "../../src/session/x25519.ts";
+import {
+  encodePeerFrame,
+  PEER_FRAME_BODY_BYTES_MAX,
+  PeerFrameReader,
+} from "../../src/wire/peer-frame.ts";
 
 const SUITE = { cipher: "AESGCM", hash: "sha256" } as const;
 

@@ -1,0 +1,112 @@
+/**
+ * Four validators and a master as processes over loopback, with their disks: they agree, one is
+ * killed and catches up, the master is killed and goes on, and what they export verifies.
+ */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { abs, absJson, LedgerSite, MASTER } from "./ledger-site.ts";
+
+const NAMES = ["web1", "web2", "app1", "db1"];
+let site: LedgerSite;
+
+beforeAll(async () => {
+  site = await LedgerSite.create(NAMES);
+  site.startAll();
+  await site.reach(0, [...NAMES, MASTER]);
+}, 60_000);
+
+afterAll(async () => {
+  await site?.end();
+});
+
+test("they agree on contracts, and every node has the same tip", async () => {
+  for (let i = 0; i < 3; i++) expect((await site.createContract()).sealed).toBe(true);
+  const tips = await site.reach(3, [...NAMES, MASTER]);
+  expect(new Set(tips.map((tip) => tip.block_hash)).size).toBe(1);
+});
+
+test("three of four go on without the one that is killed; it catches up and votes again", async () => {
+  await site.kill("app1");
+  for (let i = 0; i < 2; i++) await site.createContract();
+  const others = NAMES.filter((name) => name !== "app1");
+  await site.reach(5, others);
+  site.start("app1");
+  const [again] = await site.reach(5, ["app1"]);
+  expect(again?.is_observing).toBe(false);
+  // Now it is needed: without it three of four would be two.
+  await site.kill("db1");
+  await site.createContract();
+  const tips = await site.reach(6, ["web1", "web2", "app1", MASTER]);
+  expect(new Set(tips.map((tip) => tip.block_hash)).size).toBe(1);
+  site.start("db1");
+  await site.reach(6, ["db1"]);
+});
+
+test("a master that is killed goes on after its start", async () => {
+  await site.kill(MASTER);
+  site.start(MASTER);
+  await site.reach(6, [MASTER]);
+  await site.createContract();
+  await site.reach(7, [...NAMES, MASTER]);
+});
+
+test("two of four are no quorum: nothing is sealed, and it is when the third is back", async () => {
+  await site.kill("web1");
+  await site.kill("web2");
+  const place = ["--dir", site.folder(MASTER), "--wait", "2"];
+  const refused = await abs("ledger", "contract", "create", ...place);
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toContain("NOT_SEALED");
+  site.start("web1");
+  await site.reach(8, ["web1", "app1", "db1", MASTER]);
+  site.start("web2");
+  await site.reach(8, ["web2"]);
+}, 90_000);
+
+test("a contract changes by commands: deactivate, regenerate, expire", async () => {
+  const { "sc-id": scId } = await site.createContract();
+  const place = ["--dir", site.folder(MASTER)];
+  const change = (word: string) =>
+    absJson<Record<string, unknown>>("ledger", "contract", word, scId, ...place);
+  expect(await change("deactivate")).toMatchObject({ active: false, generation: 1, seq: 1 });
+  expect(await change("regenerate")).toMatchObject({ active: false, generation: 2, seq: 2 });
+  expect(await change("activate")).toMatchObject({ active: true, generation: 2, seq: 3 });
+  expect(await change("expire")).toMatchObject({ active: "expired", seq: 4 });
+  const gone = await abs("ledger", "contract", "activate", scId, ...place);
+  expect([gone.exitCode, gone.stderr.includes("CONTRACT_ABSENT")]).toEqual([1, true]);
+}, 90_000);
+
+test("what a node holds can be read, exported and verified offline", async () => {
+  const { height } = (await site.status("web1")) ?? { height: 0 };
+  const place = ["--dir", site.folder("web1")];
+  const file = join(site.dir, "chain.jsonl");
+  expect((await abs("ledger", "export", ...place, "--file", file)).exitCode).toBe(0);
+  const found = await absJson<{ valid: boolean; height: number }>("ledger", "verify", file);
+  expect(found).toMatchObject({ valid: true, height, error: null });
+  const blocks = await absJson<{ height: number; votes: number }[]>("ledger", "blocks", ...place);
+  expect(blocks.map((block) => block.height)).toEqual(
+    Array.from({ length: height }, (_, i) => height - i),
+  );
+  expect(blocks.every((block) => block.votes >= 3)).toBe(true);
+  const members = await absJson<{ is_effective: boolean }[]>("ledger", "members", ...place);
+  expect(members.map((member) => member.is_effective)).toEqual([true, true, true, true]);
+  const shown = await abs("ledger", "show", "1", ...place);
+  expect(JSON.parse(shown.stdout)).toMatchObject({ height: 1 });
+  // One flipped bit somewhere in the middle.
+  const bytes = readFileSync(file);
+  const at = bytes.length >> 1;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  writeFileSync(file, bytes);
+  const spoilt = await abs("ledger", "verify", file, "--output", "json");
+  expect(spoilt.exitCode).toBe(1);
+  expect(JSON.parse(spoilt.stdout)).toMatchObject({ valid: false });
+}, 90_000);
+
+test("SIGTERM ends a node cleanly, and its folder is still read", async () => {
+  expect(await site.stop("web1")).toBe(0);
+  const status = await absJson<Record<string, unknown>>(
+    ...["ledger", "status", "--dir", site.folder("web1")],
+  );
+  expect(status).toMatchObject({ is_running: false, tenant: "test" });
+});
