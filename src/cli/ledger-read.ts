@@ -24,7 +24,7 @@ export const dirArgument = {
   description: "folder of a node, as `abs ledger init` made it",
 } as const;
 
-function reading<T>(dir: string, read: (ledger: Ledger) => T): T {
+export function reading<T>(dir: string, read: (ledger: Ledger) => T): T {
   const ledger = openLedger(dir);
   try {
     return read(ledger);

@@ -2,6 +2,7 @@
  * `abs ledger verify [FILE]`: recomputes an exported chain from its genesis file, offline, or the
  * chain in a node's folder. docs/ledger.md "Export". Exit 0: it holds; 1: it does not.
  */
+import { createReadStream } from "node:fs";
 import { defineCommand } from "citty";
 import type { BlockHash, ChainId, Height } from "../chain/ledger-units.ts";
 import { type Checkpoint, type Verification, verifyChain } from "../chain/verify-chain.ts";
@@ -37,7 +38,7 @@ function checkpointOf(chain: string | undefined, checkpoint: string | undefined)
 }
 
 async function* chunksOf(file: string): AsyncGenerator<Uint8Array> {
-  const stream = file === "-" ? Bun.stdin.stream() : Bun.file(file).stream();
+  const stream = file === "-" ? process.stdin : createReadStream(file);
   try {
     for await (const chunk of stream) yield chunk;
   } catch (cause) {

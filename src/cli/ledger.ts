@@ -2,6 +2,7 @@
 import { defineCommand } from "citty";
 import { contractCommand, proposeCommand } from "./ledger-contract.ts";
 import { initCommand } from "./ledger-init.ts";
+import { evidenceCommand, proofCommand, stakeCommand } from "./ledger-inspect.ts";
 import {
   blocksCommand,
   contractsCommand,
@@ -30,6 +31,9 @@ export const ledgerCommand = defineCommand({
     show: showCommand,
     contracts: contractsCommand,
     members: membersCommand,
+    stake: stakeCommand,
+    proof: proofCommand,
+    evidence: evidenceCommand,
     export: exportCommand,
     verify: verifyCommand,
     propose: proposeCommand,

@@ -3,7 +3,7 @@
  * ledger key signs, the VRF key draws, the session key is the peer channel's and the data plane's,
  * the SSH key the manager channel's. Recovery keys are files of the same shape with one key.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { secp256k1 } from "@noble/curves/secp256k1.js";
 import { kernelRandom } from "../agent/kernel-random.ts";
@@ -62,6 +62,10 @@ export function keysOfSecrets(secrets: NodeSecrets): OwnKeys {
 
 /** @throws AbsError NODE_KEYS_INVALID, SECRET_FILE_OPEN; never with the value of a secret */
 export function loadKeys(file: string): OwnKeys {
+  if (!existsSync(file)) {
+    const remedy = "`abs ledger init` makes the folders of a new ledger; name one with --dir.";
+    throw new AbsError("NODE_KEYS_ABSENT", `There are no keys at ${file}.`, remedy);
+  }
   requirePrivate(file);
   const fail = (what: string, cause?: unknown): never => {
     throw new AbsError("NODE_KEYS_INVALID", `${file}: ${what}.`, "Restore it from a copy.", cause);
