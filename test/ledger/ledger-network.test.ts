@@ -3,7 +3,7 @@
  * killed and catches up, the master is killed and goes on, and what they export verifies.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { abs, absJson, LedgerSite, MASTER } from "./ledger-site.ts";
 
@@ -101,6 +101,40 @@ test("what a node holds can be read, exported and verified offline", async () =>
   const spoilt = await abs("ledger", "verify", file, "--output", "json");
   expect(spoilt.exitCode).toBe(1);
   expect(JSON.parse(spoilt.stdout)).toMatchObject({ valid: false });
+}, 90_000);
+
+test("a contract has a proof, members have stake, and nobody was proven to lie", async () => {
+  const { "sc-id": scId } = await site.createContract();
+  const { height } = (await site.status(MASTER)) ?? { height: 0 };
+  await site.reach(height, ["web2"]);
+  const place = ["--dir", site.folder("web2")];
+  const proof = await abs("ledger", "proof", scId, ...place);
+  expect(JSON.parse(proof.stdout)).toMatchObject({ height, holds: true });
+  const contracts = await absJson<{ "sc-id": string }[]>("ledger", "contracts", ...place);
+  expect(contracts.map((contract) => contract["sc-id"])).toContain(scId);
+  const stake = await absJson<{ vcpu: number; weight: number }[]>("ledger", "stake", ...place);
+  expect(stake.map(({ vcpu, weight }) => [vcpu, weight])).toEqual(Array(4).fill([2, 27]));
+  expect(await absJson<unknown[]>("ledger", "evidence", ...place)).toEqual([]);
+}, 90_000);
+
+test("a node whose disk is lost observes: it catches up, and is no vote that is missing", async () => {
+  await site.stop("web2");
+  for (const end of ["", "-wal", "-shm"]) {
+    rmSync(join(site.folder("web2"), `scd.sqlite${end}`), { force: true });
+  }
+  const { height } = (await site.status(MASTER)) ?? { height: 0 };
+  site.start("web2");
+  const [back] = await site.reach(height, ["web2"]);
+  expect(back?.is_observing).toBe(true);
+  // The other three seal without it.
+  expect((await site.createContract()).sealed).toBe(true);
+  await site.reach(height + 1, [...NAMES, MASTER]);
+  // With one of them gone there are two who vote: no quorum.
+  await site.kill("db1");
+  const create = ["contract", "create", "--dir", site.folder(MASTER), "--wait", "2"];
+  expect((await abs("ledger", ...create)).stderr).toContain("NOT_SEALED");
+  site.start("db1");
+  await site.reach(height + 2, [...NAMES, MASTER]);
 }, 90_000);
 
 test("SIGTERM ends a node cleanly, and its folder is still read", async () => {
