@@ -22,6 +22,7 @@ import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
 import { epochNow, LedgerRunner } from "./ledger-runner.ts";
+import { NodeEvents } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
 import { PeerIdentities } from "./peer-identities.ts";
@@ -54,6 +55,7 @@ export class LedgerProcess {
   #control: ControlServer | undefined;
   #end: () => void = () => {};
   #fail: (thrown: unknown) => void = () => {};
+  readonly #events: NodeEvents;
   #badFrames = 0;
   /** A change of members waits for its height. */
   #wasPending = true;
@@ -65,10 +67,13 @@ export class LedgerProcess {
     crypto: LedgerCrypto,
   ) {
     const { dir, role } = options;
+    this.#events = new NodeEvents(options.events);
     this.ended = new Promise((resolve, reject) => {
       this.#end = resolve;
       this.#fail = reject;
     });
+    // It may fail before anybody waits for it.
+    this.ended.catch(() => {});
     const wasWiped = isWiped(dir);
     const { journal, contents } = options.openJournal(fileIn(dir, "store"), genesis, crypto);
     this.#journal = journal;
@@ -83,7 +88,7 @@ export class LedgerProcess {
     this.runner = new LedgerRunner(participant, {
       journal,
       send: (to, message) => this.#send(to, message),
-      onReport: (code, detail) => options.events.write({ event: `ledger-${code}`, detail }),
+      onReport: (code, detail) => this.#events.writeLimited(`ledger-${code}`, detail),
       onBlock: (output) => this.#onBlock(output),
       onFailure: (thrown) => this.#onFailure(thrown),
     });
@@ -110,14 +115,14 @@ export class LedgerProcess {
   }
 
   async #run(): Promise<void> {
-    const { dir, role, events } = this.options;
+    const { dir, role } = this.options;
     const port = await this.#channel.listen();
     for (const signed of loadPeers(dir)) this.#identities.learn(signed);
     this.#control = new ControlServer(fileIn(dir, "control"), this);
     writeFileSync(fileIn(dir, "started"), "");
     const { chain } = this.runner.participant;
     const { nodeId } = this.keys;
-    events.write({ event: "ledger-ready", role, node: nodeId, height: chain.height, port });
+    this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
     this.#channel.meet(this.#identities.callees());
     this.runner.start();
   }
@@ -155,7 +160,7 @@ export class LedgerProcess {
   }
 
   #openChannel(genesis: ChainState): PeerChannel {
-    const { dir, events } = this.options;
+    const { dir } = this.options;
     const own = loadCertificate(dir);
     const [host = "0.0.0.0"] = own.certificate.addresses;
     const listen = this.options.listen ?? { host, port: own.certificate.peerPort };
@@ -165,7 +170,7 @@ export class LedgerProcess {
       certificate: encodeSignedCertificate(own),
       authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
       onFrame: (from, frame) => this.#receive(from as NodeId, frame),
-      onNotice: (code, detail) => events.write({ event: code, detail }),
+      onNotice: (code, detail) => this.#events.writeLimited(code, detail),
     });
   }
 
@@ -188,8 +193,7 @@ export class LedgerProcess {
 
   #onBlock({ block, next }: Extract<Output, { kind: "block" }>): void {
     const { contracts, records } = block.body;
-    this.options.events.write({
-      event: "ledger-block",
+    this.#events.write("ledger-block", {
       ...{ height: next.height, hash: next.blockHash },
       ...{ contracts: contracts.length, records: records.length },
       ...{ attempt: block.proof.quorum.attempt, view: block.proof.quorum.view },

@@ -7,14 +7,32 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kernelRandom } from "../../src/agent/kernel-random.ts";
+import { fromHex } from "../../src/bytes.ts";
 import { contractJson } from "../../src/chain/contract-entry.ts";
+import {
+  decodeSignedCertificate,
+  encodeSignedCertificate,
+  signCertificate,
+} from "../../src/chain/identity-certificate.ts";
+import { encodeMessage } from "../../src/chain/message-codec.ts";
+import type { LedgerMessage } from "../../src/chain/message-types.ts";
 import { EventLog } from "../../src/observe/event-log.ts";
+import { PeerChannel } from "../../src/peer/peer-channel.ts";
 import { askStatus, propose } from "../../src/validator/control-server.ts";
 import { type FirstMember, initLedger, MASTER_FOLDER } from "../../src/validator/ledger-init.ts";
 import { LedgerProcess, type ProcessOptions } from "../../src/validator/ledger-process.ts";
 import { epochNow } from "../../src/validator/ledger-runner.ts";
-import { fileIn } from "../../src/validator/node-folder.ts";
+import { fileIn, loadCertificate } from "../../src/validator/node-folder.ts";
+import {
+  drawSecrets,
+  keysOfSecrets,
+  loadKeys,
+  type OwnKeys,
+} from "../../src/validator/node-keys.ts";
+import { peerNoise } from "../../src/validator/peer-noise-ik.ts";
 import { contractOf } from "../chain/chain-builder.ts";
+import { Prng } from "../prng.ts";
 import { MemoryJournal } from "./memory-journal.ts";
 
 const NAMES = ["web1", "web2", "app1", "db1"];
@@ -115,6 +133,63 @@ test("what no block may hold is refused with its reason", async () => {
   expect(propose(control("web1"), { contracts: [], records: [] })).rejects.toThrow(
     "only the master",
   );
+});
+
+/** The master's signature lets it in, so all it says is read. */
+function newcomer(): { readonly channel: PeerChannel; readonly keys: OwnKeys } {
+  const keys = keysOfSecrets(drawSecrets());
+  const master = loadKeys(fileIn(join(dir, MASTER_FOLDER), "keys"));
+  const { certificate } = loadCertificate(join(dir, MASTER_FOLDER));
+  const own = {
+    ...certificate,
+    ...{ nodeId: keys.nodeId, ledgerPub: keys.ledger.signer.publicKey, roles: ["validator"] },
+    sessionPub: Buffer.from(keys.session.publicKey).toString("hex"),
+    vrfPub: keys.ledger.vrf.publicKey,
+  };
+  const signed = signCertificate(own, master.ledger.signer);
+  const channel = new PeerChannel({
+    // Before every id, so that it is the one who calls.
+    ...{ self: "", listen: { host: "127.0.0.1", port: 0 }, random: kernelRandom },
+    noise: peerNoise(certificate.chainId, keys.session),
+    certificate: encodeSignedCertificate(signed),
+    authenticate: (bytes) => {
+      const read = decodeSignedCertificate(bytes);
+      return "signed" in read ? read.signed.certificate.nodeId : undefined;
+    },
+    onFrame: () => {},
+    onNotice: () => {},
+  });
+  return { channel, keys };
+}
+
+test("a peer that is let in and says anything at all is counted, and changes nothing", async () => {
+  const { channel, keys } = newcomer();
+  const target = running.get("web2") as LedgerProcess;
+  const { certificate } = loadCertificate(join(dir, "web2"));
+  const key = fromHex(certificate.sessionPub) ?? new Uint8Array(0);
+  const { nodeId, peerPort: port } = certificate;
+  channel.meet([{ nodeId, key, host: "127.0.0.1", port }]);
+  await until(() => channel.status()[0]?.isConnected === true);
+  const random = new Prng(4);
+  const words = encodeMessage({
+    ...{ kind: "HEADERS_REQ", chainId: certificate.chainId, term: 1, height: 1, attempt: 0 },
+    ...{ view: 0, signer: keys.nodeId, count: 64 },
+  } as unknown as LedgerMessage);
+  let sent = 0;
+  for (let i = 0; i < 2000; i++) {
+    const body = i % 3 === 0 ? crypto.getRandomValues(new Uint8Array(i)) : words.slice();
+    if (i % 3 === 1) body[random.below(body.length)] = random.below(256);
+    const type = i % 3 === 2 ? 36 : i % 64;
+    channel.send(nodeId, { flag: i % 7 === 0 ? i % 256 : 1, type, body });
+    sent++;
+  }
+  channel.send(nodeId, { flag: 1, type: 1, body: new Uint8Array(1024 * 1024) });
+  const badFrames = (): number => target.status()["bad_frames"] as number;
+  await until(() => badFrames() > sent / 2);
+  expect(channel.status()[0]?.isConnected).toBe(true);
+  channel.close();
+  await propose(control(MASTER_FOLDER), { contracts: [contractFromNow(20)], records: [] });
+  await until(() => [...running.keys()].every((name) => heightOf(name) >= 4));
 });
 
 test("a folder that is in use is refused, and another role's too", async () => {

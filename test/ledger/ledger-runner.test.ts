@@ -1,9 +1,9 @@
-/** The runner's duties: the order of writing and sending, one event at a time, a disk that fails. */
+/** The runner: what is written before it is sent, one event at a time, a disk that fails. */
 import { afterEach, expect, setSystemTime, test } from "bun:test";
+import type { ChainState } from "../../src/chain/chain-state.ts";
 import type { NodeId } from "../../src/chain/ledger-units.ts";
 import { createValidator } from "../../src/chain/participant.ts";
 import { LedgerRunner } from "../../src/validator/ledger-runner.ts";
-import type { ChainState } from "../../src/chain/chain-state.ts";
 import { contractOf, NobleKeys, START } from "../chain/chain-builder.ts";
 import { SmallNetwork } from "../chain/small-network.ts";
 import { MemoryJournal } from "./memory-journal.ts";
@@ -79,8 +79,8 @@ test("a disk that fails ends the runner at once: nothing is sent, no timer rings
   const { height } = runner.participant.chain;
   journal.failure = undefined;
   hear();
-  expect([runner.participant.chain.height, trace.filter((line) => line.startsWith("saved"))]).toEqual([
-    height,
-    [],
-  ]);
+  expect([
+    runner.participant.chain.height,
+    trace.filter((line) => line.startsWith("saved")),
+  ]).toEqual([height, []]);
 });

@@ -86,7 +86,12 @@ const cases: readonly {
   readonly keys: OwnKeys;
   readonly is?: NodeId;
 }[] = [
-  { name: "a member of genesis", shown: issued(genesisCertificate), keys: member, is: member.nodeId },
+  {
+    name: "a member of genesis",
+    shown: issued(genesisCertificate),
+    keys: member,
+    is: member.nodeId,
+  },
   {
     name: "a member with another certificate than the ledger's",
     shown: issued(certificateOf(member, { chainId, peerPort: 1 })),
