@@ -18,6 +18,8 @@ import {
 import { fileIn } from "../validator/node-folder.ts";
 import { isJsonOutput, outputArgument, printResult, tableText, wholeNumberOf } from "./options.ts";
 
+const PIPE_PAUSE_MS = 1;
+
 export const dirArgument = {
   type: "string",
   required: true,
@@ -151,7 +153,15 @@ export const exportCommand = defineCommand({
 });
 
 function writeAll(file: number, bytes: Uint8Array): void {
-  for (let start = 0; start < bytes.length; ) start += writeSync(file, bytes, start);
+  for (let start = 0; start < bytes.length; ) {
+    try {
+      start += writeSync(file, bytes, start);
+    } catch (thrown) {
+      // A pipe whose reader is slower than this.
+      if ((thrown as { code?: unknown }).code !== "EAGAIN") throw thrown;
+      Bun.sleepSync(PIPE_PAUSE_MS);
+    }
+  }
 }
 
 export const membersCommand = defineCommand({

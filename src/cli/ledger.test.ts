@@ -1,10 +1,11 @@
 /** `abs ledger` as scripts see it: results, exit codes, and what is wrong said with a remedy. */
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseMember } from "./ledger-init.ts";
 
+setDefaultTimeout(60_000);
 const MAIN = new URL("./main.ts", import.meta.url).pathname;
 const dir = mkdtempSync(join(tmpdir(), "abs-cli-"));
 afterAll(() => rmSync(dir, { recursive: true }));

@@ -2,7 +2,7 @@
  * Ledger processes joined by real peer channels in one program: folders of `initLedger`, Noise,
  * timers, control sockets; only the disk is memory. Real processes are ledger-network.test.ts's.
  */
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -34,6 +34,8 @@ import { peerNoise } from "../../src/validator/peer-noise-ik.ts";
 import { contractOf } from "../chain/chain-builder.ts";
 import { Prng } from "../prng.ts";
 import { MemoryJournal } from "./memory-journal.ts";
+
+setDefaultTimeout(60_000);
 
 const NAMES = ["web1", "web2", "app1", "db1"];
 const dir = mkdtempSync(join(tmpdir(), "abs-ledger-"));

@@ -7,7 +7,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+export const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 export const MASTER = "master";
 
 export type Ran = { readonly stdout: string; readonly stderr: string; readonly exitCode: number };

@@ -1,11 +1,13 @@
 /** Peer channels over loopback: who calls whom, restarts, strangers, floods. */
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { connect, type Socket } from "node:net";
 import { ascii } from "../../src/bytes.ts";
 import { PeerChannel } from "../../src/peer/peer-channel.ts";
 import type { PeerNoise } from "../../src/peer/peer-noise.ts";
 import { CipherState, HandshakeState, IK } from "../../src/session/noise.ts";
 import { KeyPair } from "../../src/session/x25519.ts";
+
+setDefaultTimeout(60_000);
 
 const NAMES = ["a", "b"] as const;
 type Name = (typeof NAMES)[number];
