@@ -33,29 +33,16 @@ const ENTRIES = ["src/cli/main.ts", "src/agent/worker.ts"];
 /** Files that the program does not use yet: what they wait for. */
 const WAITING: Readonly<Record<string, string>> = {
   "src/bench/oracle-input.ts": "test/oracle runs abs-oracle with it",
-  ...waitingForLedgerNode(
-    "ecvrf",
-    "noble-signatures",
-    "stand-in-crypto",
-    "genesis-block",
-    "seal-check",
-    "certificate-check",
-    "verify-chain",
-    "participant",
-  ),
+  "src/chain/stand-in-crypto.ts": "the simulator comes in #4",
 };
-
-function waitingForLedgerNode(...names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    names.map((name) => [`src/chain/${name}.ts`, "the ledger node comes in #4"]),
-  );
-}
 
 /** A test's title is one sentence, and stays on its line. */
 const TITLE = /^\s*(test|describe)(\.each\(\w+\))?\([`"]/;
 
 const SHARED = ["errors", "units", "bytes"];
-const PARTS = "dataplane session dpi capture policy takeover chain wire store observe".split(" ");
+const PARTS = "dataplane session dpi capture policy takeover chain peer wire store observe".split(
+  " ",
+);
 /** Parts that other parts may import: codecs, and what is stored. */
 const OPEN_PARTS = ["wire", "store"];
 /** A role may drive one to its right, as a bench drives a lab, and a lab an agent. */

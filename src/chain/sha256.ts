@@ -20,6 +20,8 @@ export const TAG = {
   dummy: tag("abs/dummy"),
   possession: tag("abs/possession"),
   rotation: tag("abs/rotation"),
+  identity: tag("abs/identity"),
+  secret: tag("abs/secret"),
 } as const;
 
 function tag(word: string): Uint8Array {

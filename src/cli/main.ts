@@ -9,10 +9,12 @@ import { agentCommand } from "./agent.ts";
 import { benchCommand } from "./bench.ts";
 import { keysCommand } from "./keys.ts";
 import { labCommand } from "./lab.ts";
+import { ledgerCommand } from "./ledger.ts";
 import { notes } from "./notes.ts";
 import { policyCommand } from "./policy.ts";
 import { sigCommand } from "./sig.ts";
 import { simCommand } from "./sim.ts";
+import { validatorCommand } from "./validator.ts";
 
 const main = defineCommand({
   meta: {
@@ -27,6 +29,8 @@ const main = defineCommand({
     keys: keysCommand,
     policy: policyCommand,
     sig: sigCommand,
+    ledger: ledgerCommand,
+    validator: validatorCommand,
     lab: labCommand,
     bench: benchCommand,
     sim: simCommand,

@@ -32,18 +32,17 @@ const HASH_LABELS: Readonly<Record<HashName, string>> = {
   blake2b: "BLAKE2b",
 };
 
+/** The peer channel's: §7.5, without pre-shared keys. */
+export const IK: NoisePattern = {
+  name: "IK",
+  known: { initiator: false, responder: true },
+  messages: [
+    ["e", "es", "s", "ss"],
+    ["e", "ee", "se"],
+  ],
+};
 /** The handshake of docs/wire.md. */
-export const IK_PSK0_PSK2: NoisePattern = withPsk(
-  {
-    name: "IK",
-    known: { initiator: false, responder: true },
-    messages: [
-      ["e", "es", "s", "ss"],
-      ["e", "ee", "se"],
-    ],
-  },
-  [0, 2],
-);
+export const IK_PSK0_PSK2: NoisePattern = withPsk(IK, [0, 2]);
 
 /**
  * The pattern with pre-shared keys at these places (§9.4): 0 begins message 1, n ends message n.

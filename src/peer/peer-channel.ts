@@ -1,0 +1,194 @@
+/**
+ * The peer channel: agents and validators of one tenant over TCP, port 6254. docs/peer-channel.md;
+ * design/manager.md "Channels". Of two nodes the one with the lower id calls, again and again with
+ * growing pauses; a new connection of a peer takes the place of the old one when it is confirmed,
+ * so that a recording of a handshake cannot cut anybody off. Per peer there is a bounded queue and
+ * a limit of bytes and frames; strangers get few seats and little time.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import { AbsError, messageOf } from "../errors.ts";
+import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
+import { PeerConnection } from "./peer-connection.ts";
+import { type Callee, PeerDialler } from "./peer-dialler.ts";
+import type { LinkOptions } from "./peer-link.ts";
+import { SendQueue } from "./send-queue.ts";
+
+export const PEER_PORT = 6254;
+const QUEUE = { framesMax: 4096, bytesMax: 8 * 1024 * 1024 };
+/** Connections whose handshake is not over; the oldest leaves for a new one. */
+const STRANGERS_MAX = 64;
+const PATIENCE_MS = 3000;
+const ALIVE_MS = 2000;
+const SILENCE_MS = 10_000;
+
+export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "authenticate"> & {
+  readonly self: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Fresh bytes of the kernel: a copy of this machine must not draw the same ephemeral keys. */
+  readonly random: (sizeBytes: number) => Uint8Array;
+  /** The peer at the other end is proven; `frame.body` is anything. */
+  readonly onFrame: (from: string, frame: PeerFrame) => void;
+  /** Something that the operator may want to know: a connection, its end, a refusal. */
+  readonly onNotice: (code: PeerNotice, detail: string) => void;
+};
+export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused";
+
+type Peer = {
+  readonly queue: SendQueue;
+  connection: PeerConnection | undefined;
+  dialler: PeerDialler | undefined;
+};
+
+export class PeerChannel {
+  readonly #peers = new Map<string, Peer>();
+  readonly #strangers = new Set<PeerConnection>();
+  readonly #ticking: ReturnType<typeof setInterval>;
+  #server: Server | undefined;
+  #isClosed = false;
+
+  constructor(readonly options: PeerChannelOptions) {
+    this.#ticking = setInterval(() => this.#tick(), ALIVE_MS);
+  }
+
+  /** @throws AbsError PEER_PORT_BUSY */
+  async listen(): Promise<number> {
+    const { host, port } = this.options.listen;
+    const server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (cause) => {
+        const what = `The peer channel cannot listen at ${host} port ${port}: ${messageOf(cause)}.`;
+        reject(new AbsError("PEER_PORT_BUSY", what, "Free it, or choose another --listen.", cause));
+      });
+      server.listen(port, host, resolve);
+    });
+    this.#server = server;
+    const address = server.address();
+    return typeof address === "object" && address !== null ? address.port : port;
+  }
+
+  /** Whom to speak with. Those who are not among them any more are cut off. */
+  meet(callees: readonly Callee[]): void {
+    const wanted = new Set(callees.map(({ nodeId }) => nodeId));
+    for (const [nodeId, peer] of this.#peers) {
+      if (wanted.has(nodeId)) continue;
+      peer.dialler?.close();
+      peer.connection?.end();
+      this.#peers.delete(nodeId);
+    }
+    for (const callee of callees) {
+      const peer = this.#peerOf(callee.nodeId);
+      if (this.options.self >= callee.nodeId) continue;
+      const before = peer.dialler?.callee;
+      if (before?.host === callee.host && before.port === callee.port) continue;
+      peer.dialler?.close();
+      peer.dialler = new PeerDialler(callee, (socket, key) =>
+        this.#connect(socket, { nodeId: callee.nodeId, key }),
+      );
+    }
+  }
+
+  /** Sends when the peer is there; false for a peer that was never met. */
+  send(nodeId: string, frame: PeerFrame): boolean {
+    const peer = this.#peers.get(nodeId);
+    if (peer === undefined) return false;
+    peer.queue.push(frame);
+    this.#pump(peer);
+    return true;
+  }
+
+  /** Peers, and whether each is connected. */
+  status(): { readonly nodeId: string; readonly isConnected: boolean; readonly lost: number }[] {
+    return [...this.#peers].map(([nodeId, { connection, queue }]) => ({
+      nodeId,
+      isConnected: connection !== undefined,
+      lost: queue.lost,
+    }));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearInterval(this.#ticking);
+    for (const connection of this.#strangers) connection.end();
+    for (const { connection, dialler } of this.#peers.values()) {
+      dialler?.close();
+      connection?.end();
+    }
+    this.#server?.close();
+  }
+
+  #peerOf(nodeId: string): Peer {
+    const known = this.#peers.get(nodeId);
+    if (known !== undefined) return known;
+    const peer = { queue: new SendQueue(QUEUE), connection: undefined, dialler: undefined };
+    this.#peers.set(nodeId, peer);
+    return peer;
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#isClosed) return void socket.destroy();
+    const [oldest] = this.#strangers;
+    if (this.#strangers.size >= STRANGERS_MAX) oldest?.end();
+    this.#connect(socket, undefined);
+  }
+
+  #connect(socket: Socket, callee: LinkOptions["callee"]): void {
+    const { noise, certificate, authenticate } = this.options;
+    const ephemeralSecret = this.options.random(32);
+    const link = { noise, certificate, authenticate, callee, ephemeralSecret };
+    const connection: PeerConnection = new PeerConnection(socket, link, {
+      onConfirmed: (nodeId) => this.#settle(nodeId, connection),
+      onFrame: (nodeId, frame) => {
+        if (frame.flag !== PEER_FLAG.alive) this.options.onFrame(nodeId, frame);
+      },
+      onDrain: (nodeId) => this.#pump(this.#peers.get(nodeId)),
+      onEnd: (why) => this.#ended(connection, why),
+    });
+    this.#strangers.add(connection);
+  }
+
+  #settle(nodeId: string, connection: PeerConnection): void {
+    this.#strangers.delete(connection);
+    const peer = this.#peerOf(nodeId);
+    const before = peer.connection;
+    peer.connection = connection;
+    peer.dialler?.reached();
+    before?.end();
+    this.options.onNotice("peer-connected", nodeId);
+    this.#pump(peer);
+  }
+
+  #ended(connection: PeerConnection, why: string): void {
+    const isStranger = this.#strangers.delete(connection);
+    const nodeId = connection.peer;
+    const peer = nodeId === undefined ? undefined : this.#peers.get(nodeId);
+    if (peer?.connection === connection) {
+      peer.connection = undefined;
+      this.options.onNotice("peer-lost", `${nodeId}: ${why}`);
+    } else if (isStranger && connection.fault !== undefined) {
+      this.options.onNotice("peer-refused", `${connection.remote}: ${why}`);
+    }
+    if (connection.callee === undefined) return;
+    this.#peers.get(connection.callee)?.dialler?.again();
+  }
+
+  #pump(peer: Peer | undefined): void {
+    const connection = peer?.connection;
+    if (peer === undefined || connection === undefined) return;
+    while (peer.queue.length > 0 && connection.hasRoom) {
+      const frame = peer.queue.shift();
+      if (frame !== undefined) connection.send(frame);
+    }
+  }
+
+  #tick(): void {
+    const nowMs = performance.now();
+    for (const connection of this.#strangers) {
+      if (nowMs - connection.sinceMs > PATIENCE_MS) connection.end();
+    }
+    for (const { connection } of this.#peers.values()) {
+      if (connection === undefined) continue;
+      if (nowMs - connection.heardMs > SILENCE_MS) connection.end();
+      else if (connection.hasRoom) connection.alive();
+    }
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * A socket with the link on it: bytes in, frames out, and the limits of one peer. A peer that sends
+ * faster than its limits is not read for a while. peer-channel.ts decides what a connection is for.
+ */
+import type { Socket } from "node:net";
+import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
+import { type LinkFault, type LinkOptions, PeerLink } from "./peer-link.ts";
+import { RateLimit } from "./rate-limit.ts";
+
+const BYTES = { perSecond: 64 * 1024 * 1024, burst: 16 * 1024 * 1024 };
+const FRAMES = { perSecond: 20_000, burst: 20_000 };
+const NOTHING = new Uint8Array(0);
+
+export type ConnectionEvents = {
+  readonly onConfirmed: (peer: string) => void;
+  readonly onFrame: (peer: string, frame: PeerFrame) => void;
+  readonly onDrain: (peer: string) => void;
+  /** Once, however it ended. */
+  readonly onEnd: (why: string) => void;
+};
+
+export class PeerConnection {
+  readonly sinceMs = performance.now();
+  heardMs = performance.now();
+  /** Whom this side called; undefined: it was called. */
+  readonly callee: string | undefined;
+  readonly remote: string;
+  readonly #link: PeerLink;
+  readonly #bytes = new RateLimit(BYTES, performance.now());
+  readonly #frames = new RateLimit(FRAMES, performance.now());
+  #isConfirmed = false;
+  #isOver = false;
+  #why = "closed";
+
+  constructor(
+    readonly socket: Socket,
+    options: LinkOptions,
+    readonly events: ConnectionEvents,
+  ) {
+    this.callee = options.callee?.nodeId;
+    this.remote = socket.remoteAddress ?? "?";
+    this.#link = new PeerLink(options);
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Uint8Array) => this.#receive(chunk));
+    socket.on("drain", () => {
+      if (this.#link.peer !== undefined && this.#isConfirmed) events.onDrain(this.#link.peer);
+    });
+    socket.on("error", (error) => {
+      this.#why = error.message;
+    });
+    socket.on("close", () => this.#over());
+    if (this.#link.fault === undefined) this.#answer();
+    else this.end();
+  }
+
+  get peer(): string | undefined {
+    return this.#link.peer;
+  }
+
+  get fault(): LinkFault | undefined {
+    return this.#link.fault;
+  }
+
+  get hasRoom(): boolean {
+    return !this.#isOver && this.#link.isOpen && !this.socket.writableNeedDrain;
+  }
+
+  send(frame: PeerFrame): void {
+    this.socket.write(this.#link.seal(frame));
+    if (this.#link.fault !== undefined) this.end();
+  }
+
+  alive(): void {
+    this.send({ flag: PEER_FLAG.alive, type: 0, body: NOTHING });
+  }
+
+  end(): void {
+    this.socket.destroy();
+  }
+
+  #receive(chunk: Uint8Array): void {
+    if (this.#isOver) return;
+    const nowMs = performance.now();
+    this.heardMs = nowMs;
+    const frames = this.#link.receive(chunk);
+    this.#answer();
+    const { fault, peer } = this.#link;
+    if (fault !== undefined) {
+      this.#why = fault;
+      return this.end();
+    }
+    if (peer === undefined || !this.#link.isConfirmed) return;
+    if (!this.#isConfirmed) {
+      this.#isConfirmed = true;
+      this.events.onConfirmed(peer);
+    }
+    this.#rest(this.#bytes.take(chunk.length, nowMs), this.#frames.take(frames.length, nowMs));
+    for (const frame of frames) this.events.onFrame(peer, frame);
+  }
+
+  #rest(...pausesMs: readonly number[]): void {
+    const pauseMs = Math.max(...pausesMs);
+    if (pauseMs === 0) return;
+    this.socket.pause();
+    setTimeout(() => this.socket.resume(), pauseMs);
+  }
+
+  #answer(): void {
+    const bytes = this.#link.takeAnswer();
+    if (bytes.length > 0) this.socket.write(bytes);
+  }
+
+  #over(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.events.onEnd(this.#why);
+  }
+}

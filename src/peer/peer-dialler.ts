@@ -1,0 +1,72 @@
+/**
+ * Calls one peer until it answers, and again when it is lost: at first soon, then with pauses that
+ * double up to five seconds, each a little different so that a restart does not bring all at once.
+ */
+import { connect, type Socket } from "node:net";
+
+const FIRST_MS = 100;
+const LAST_MS = 5000;
+const CALL_MS = 3000;
+
+export type Callee = {
+  readonly nodeId: string;
+  /** Its static key, from its certificate. */
+  readonly key: Uint8Array;
+  readonly host: string;
+  readonly port: number;
+};
+
+export class PeerDialler {
+  #pauseMs = FIRST_MS;
+  #waiting: ReturnType<typeof setTimeout> | undefined;
+  #calling: Socket | undefined;
+  #isClosed = false;
+
+  constructor(
+    readonly callee: Callee,
+    readonly onConnected: (socket: Socket, key: Uint8Array) => void,
+  ) {
+    this.#call();
+  }
+
+  /** The handshake is confirmed: the next loss is answered at once. */
+  reached(): void {
+    this.#pauseMs = FIRST_MS;
+  }
+
+  /** The connection is gone. */
+  again(): void {
+    if (this.#isClosed || this.#waiting !== undefined) return;
+    const pauseMs = this.#pauseMs * (0.75 + Math.random() / 2);
+    this.#pauseMs = Math.min(LAST_MS, 2 * this.#pauseMs);
+    this.#waiting = setTimeout(() => {
+      this.#waiting = undefined;
+      this.#call();
+    }, pauseMs);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#waiting);
+    this.#calling?.destroy();
+  }
+
+  #call(): void {
+    const { host, port, key } = this.callee;
+    const socket = connect({ host, port });
+    this.#calling = socket;
+    let isConnected = false;
+    socket.setTimeout(CALL_MS, () => socket.destroy());
+    socket.once("connect", () => {
+      isConnected = true;
+      this.#calling = undefined;
+      socket.setTimeout(0);
+      this.onConnected(socket, key);
+    });
+    // "close" follows an error and says it all.
+    socket.on("error", () => {});
+    socket.once("close", () => {
+      if (!isConnected) this.again();
+    });
+  }
+}

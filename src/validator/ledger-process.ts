@@ -1,0 +1,251 @@
+/**
+ * A validator or a master as a process: its folder, disk, peers and participant joined.
+ * docs/architecture.md "One block's path". What it tells goes to the event log, what it is asked
+ * comes by the control socket (control-server.ts) and the peer channel.
+ */
+import { existsSync, writeFileSync } from "node:fs";
+import { kernelRandom } from "../agent/kernel-random.ts";
+import { type ChainState, isChangePending } from "../chain/chain-state.ts";
+import type { LedgerCrypto } from "../chain/crypto-interface.ts";
+import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
+import type { NodeId } from "../chain/ledger-units.ts";
+import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
+import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
+import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
+import type { Output } from "../chain/step-types.ts";
+import { AbsError, messageOf } from "../errors.ts";
+import type { EventLog } from "../observe/event-log.ts";
+import { PeerChannel } from "../peer/peer-channel.ts";
+import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
+import { ControlServer } from "./control-server.ts";
+import { lockFolder } from "./folder-lock.ts";
+import { createLedgerCrypto } from "./ledger-crypto.ts";
+import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
+import { epochNow, LedgerRunner } from "./ledger-runner.ts";
+import { NodeEvents } from "./node-events.ts";
+import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
+import { loadKeys, type OwnKeys } from "./node-keys.ts";
+import { PeerIdentities } from "./peer-identities.ts";
+import { peerNoise } from "./peer-noise-ik.ts";
+
+export const CHECK_PERIOD_MS = 30_000;
+
+export type OpenJournal = (
+  file: string,
+  genesis: ChainState,
+  crypto: LedgerCrypto,
+) => { readonly journal: LedgerJournal; readonly contents: JournalContents };
+
+export type ProcessOptions = {
+  readonly role: "validator" | "master";
+  readonly dir: string;
+  /** Instead of the certificate's first address and port. */
+  readonly listen: { readonly host: string; readonly port: number } | undefined;
+  readonly events: EventLog;
+  readonly openJournal: OpenJournal;
+};
+
+export class LedgerProcess {
+  /** Settles when the process is over; rejects when it failed. */
+  readonly ended: Promise<void>;
+  readonly runner: LedgerRunner;
+  readonly #identities: PeerIdentities;
+  readonly #journal: LedgerJournal;
+  readonly #channel: PeerChannel;
+  #control: ControlServer | undefined;
+  #end: () => void = () => {};
+  #fail: (thrown: unknown) => void = () => {};
+  readonly #events: NodeEvents;
+  #badFrames = 0;
+  /** A change of members waits for its height. */
+  #wasPending = true;
+
+  private constructor(
+    readonly options: ProcessOptions,
+    readonly keys: OwnKeys,
+    genesis: ChainState,
+    crypto: LedgerCrypto,
+  ) {
+    const { dir, role } = options;
+    this.#events = new NodeEvents(options.events);
+    this.ended = new Promise((resolve, reject) => {
+      this.#end = resolve;
+      this.#fail = reject;
+    });
+    // It may fail before anybody waits for it.
+    this.ended.catch(() => {});
+    const wasWiped = isWiped(dir);
+    const { journal, contents } = options.openJournal(fileIn(dir, "store"), genesis, crypto);
+    this.#journal = journal;
+    const config = {
+      ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint: undefined },
+      ...contents,
+    };
+    const participant: Participant =
+      role === "master"
+        ? createMaster({ ...config, masterTerm: undefined })
+        : createValidator({ ...config, wasWiped, checkPeriodMs: CHECK_PERIOD_MS });
+    this.runner = new LedgerRunner(participant, {
+      journal,
+      send: (to, message) => this.#send(to, message),
+      onReport: (code, detail) => this.#events.writeLimited(`ledger-${code}`, detail),
+      onBlock: (output) => this.#onBlock(output),
+      onFailure: (thrown) => this.#onFailure(thrown),
+    });
+    this.#identities = new PeerIdentities(keys.nodeId, () => ({
+      chain: this.runner.participant.chain,
+      masterPub: this.runner.participant.masterPub,
+      verifier: crypto.signatures,
+      now: epochNow(),
+    }));
+    this.#channel = this.#openChannel(genesis);
+  }
+
+  /** @throws AbsError for anything wrong with the folder or the port */
+  static async start(options: ProcessOptions): Promise<LedgerProcess> {
+    const { dir, role } = options;
+    const crypto = createLedgerCrypto();
+    const keys = loadKeys(fileIn(dir, "keys"));
+    const genesis = loadGenesis(dir, crypto);
+    requireRole(role, keys, genesis, dir);
+    lockFolder(fileIn(dir, "lock"));
+    const process = new LedgerProcess(options, keys, genesis, crypto);
+    await process.#run();
+    return process;
+  }
+
+  async #run(): Promise<void> {
+    const { dir, role } = this.options;
+    const port = await this.#channel.listen();
+    for (const signed of loadPeers(dir)) this.#identities.learn(signed);
+    this.#control = new ControlServer(fileIn(dir, "control"), this);
+    writeFileSync(fileIn(dir, "started"), "");
+    const { chain } = this.runner.participant;
+    const { nodeId } = this.keys;
+    this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
+    this.#channel.meet(this.#identities.callees());
+    this.runner.start();
+  }
+
+  stop(): void {
+    this.runner.close();
+    this.#control?.close();
+    this.#channel.close();
+    this.#journal.close();
+    this.#end();
+  }
+
+  /** What `abs ledger status` shows of a running node. */
+  status(): Record<string, unknown> {
+    const { participant } = this.runner;
+    const { chain, term, stoppedBy } = participant;
+    return {
+      role: this.options.role,
+      node_id: this.keys.nodeId,
+      chain_id: chain.chainId,
+      tenant: chain.genesis.file.tenant,
+      height: chain.height,
+      block_hash: chain.blockHash,
+      timestamp: chain.core.timestamp,
+      term,
+      ...(stoppedBy === undefined ? {} : { stopped: stoppedBy }),
+      ...(participant.kind === "validator"
+        ? { is_observing: participant.observingSince !== undefined }
+        : { waiting: participant.contracts.length + participant.records.length }),
+      bad_frames: this.#badFrames,
+      peers: this.#channel.status().map(({ nodeId, isConnected, lost }) => ({
+        ...{ node_id: nodeId, is_connected: isConnected, frames_lost: lost },
+      })),
+    };
+  }
+
+  #openChannel(genesis: ChainState): PeerChannel {
+    const { dir } = this.options;
+    const own = loadCertificate(dir);
+    const [host = "0.0.0.0"] = own.certificate.addresses;
+    const listen = this.options.listen ?? { host, port: own.certificate.peerPort };
+    return new PeerChannel({
+      ...{ self: this.keys.nodeId, listen, random: kernelRandom },
+      noise: peerNoise(genesis.chainId, this.keys.session),
+      certificate: encodeSignedCertificate(own),
+      authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
+      onFrame: (from, frame) => this.#receive(from as NodeId, frame),
+      onNotice: (code, detail) => this.#events.writeLimited(code, detail),
+    });
+  }
+
+  #send(to: readonly NodeId[], message: LedgerMessage): void {
+    const body = encodeMessage(message);
+    const frame = { flag: PEER_FLAG.ledger, type: MESSAGE_CODES[message.kind], body };
+    for (const nodeId of to) this.#channel.send(nodeId, frame);
+  }
+
+  /** Anything at all may be in the frame; that it came from `from` is proven. */
+  #receive(from: NodeId, { flag, type, body }: PeerFrame): void {
+    if (flag !== PEER_FLAG.ledger) return;
+    const read = decodeMessage(body);
+    if ("fault" in read || MESSAGE_CODES[read.message.kind] !== type) {
+      this.#badFrames++;
+      return;
+    }
+    this.runner.take({ kind: "message", from, message: read.message });
+  }
+
+  #onBlock({ block, next }: Extract<Output, { kind: "block" }>): void {
+    const { contracts, records } = block.body;
+    this.#events.write("ledger-block", {
+      ...{ height: next.height, hash: next.blockHash },
+      ...{ contracts: contracts.length, records: records.length },
+      ...{ attempt: block.proof.quorum.attempt, view: block.proof.quorum.view },
+    });
+    // Records let somebody in, or revoke somebody: two heights later.
+    const isPending = isChangePending(next);
+    if (records.length > 0 || isPending || this.#wasPending) {
+      this.#channel.meet(this.#identities.callees());
+    }
+    this.#wasPending = isPending;
+  }
+
+  #onFailure(thrown: unknown): void {
+    this.#control?.close();
+    this.#channel.close();
+    this.#fail(
+      thrown instanceof AbsError
+        ? thrown
+        : new AbsError(
+            "LEDGER_FAILED",
+            `The node stopped, as what it must not forget could not be kept: ${messageOf(thrown)}.`,
+            "Look at the disk of its folder, then start it again: nothing was promised.",
+            thrown,
+          ),
+    );
+  }
+}
+
+/** Keys that have run before, and a disk that knows nothing of it. */
+function isWiped(dir: string): boolean {
+  return existsSync(fileIn(dir, "started")) && !existsSync(fileIn(dir, "store"));
+}
+
+function requireRole(
+  role: ProcessOptions["role"],
+  keys: OwnKeys,
+  genesis: ChainState,
+  dir: string,
+): void {
+  const isMasterKey = keys.ledger.signer.publicKey === genesis.genesis.file.masterPub;
+  if (role === "validator" && isMasterKey) {
+    throw new AbsError(
+      "LEDGER_ROLE_WRONG",
+      `${dir} is the master's folder.`,
+      "Run `abs ledger master run` with it, or name a member's folder.",
+    );
+  }
+  if (role === "master" && genesis.members.has(keys.nodeId)) {
+    throw new AbsError(
+      "LEDGER_ROLE_WRONG",
+      `${dir} is a member's folder, not the master's.`,
+      "Run `abs validator run` with it, or name the master's folder.",
+    );
+  }
+}

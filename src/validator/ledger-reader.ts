@@ -1,0 +1,68 @@
+/** A node's folder for commands that only read: the chain on its disk, recomputed. */
+import type { Block } from "../chain/block.ts";
+import { blockHashOf } from "../chain/block-core.ts";
+import { encodeBlockJson } from "../chain/block-json.ts";
+import { type JsonObject, parseCanonical } from "../chain/canonical-json.ts";
+import type { ChainState } from "../chain/chain-state.ts";
+import { encodeGenesis } from "../chain/genesis-file.ts";
+import type { BlockHash, Height } from "../chain/ledger-units.ts";
+import { exportLine } from "../chain/verify-chain.ts";
+import { replayChain } from "./chain-replay.ts";
+import { createLedgerCrypto } from "./ledger-crypto.ts";
+import { fileIn, loadGenesis } from "./node-folder.ts";
+import { SqliteJournal } from "./sqlite-journal.ts";
+
+export type SealedBlock = Block & { readonly blockHash: BlockHash };
+
+/** @throws AbsError whatever is wrong with the folder */
+export function openLedger(dir: string): Ledger {
+  return new Ledger(dir);
+}
+
+export class Ledger {
+  /** Of the sealed chain. */
+  readonly tip: ChainState;
+  readonly #journal: SqliteJournal;
+
+  constructor(dir: string) {
+    const crypto = createLedgerCrypto();
+    const genesis = loadGenesis(dir, crypto);
+    this.#journal = new SqliteJournal(fileIn(dir, "store"), genesis, "read");
+    this.tip = replayChain(genesis, this.#journal.blocks(), crypto).chain;
+  }
+
+  at(height: Height): SealedBlock | undefined {
+    return named(this.#journal.history.at(height));
+  }
+
+  find(blockHash: BlockHash): SealedBlock | undefined {
+    return named(this.#journal.history.find(blockHash));
+  }
+
+  blocks(): Iterable<Block> {
+    return this.#journal.blocks();
+  }
+
+  /** In force at the tip, with their SC_UPDATEs applied; by id. */
+  contracts(): JsonObject[] {
+    const objects = [...this.tip.scd.entries()].flatMap(({ bytes }) => {
+      const json = parseCanonical(bytes);
+      return "value" in json ? [json.value as JsonObject] : [];
+    });
+    return objects.filter((object) => "sc-id" in object);
+  }
+
+  close(): void {
+    this.#journal.close();
+  }
+}
+
+function named(block: Block | undefined): SealedBlock | undefined {
+  return block === undefined ? undefined : { ...block, blockHash: blockHashOf(block.core) };
+}
+
+/** Genesis file, then blocks: what `abs ledger verify` reads. */
+export function* exportLines(ledger: Ledger): Generator<Uint8Array> {
+  yield exportLine(encodeGenesis(ledger.tip.genesis.file));
+  for (const block of ledger.blocks()) yield exportLine(encodeBlockJson(block));
+}

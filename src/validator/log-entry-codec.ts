@@ -1,0 +1,93 @@
+/**
+ * The vote log's entries as bytes, for the disk. Messages are in their own encoding, which has one
+ * form; the rest is as in the messages. docs/ledger.md "Agreement" rule 8.
+ */
+import { ByteReader, ByteWriter } from "../chain/byte-codec.ts";
+import { readPrepared, writePrepared } from "../chain/certificate-codec.ts";
+import type { Height } from "../chain/ledger-units.ts";
+import { decodeMessage, encodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
+import type { LedgerMessage } from "../chain/message-types.ts";
+import type { LogEntry } from "../chain/step-types.ts";
+import type { EpochSeconds } from "../units.ts";
+
+/** Order is the code on the disk. */
+const KINDS = ["candidate", "sent", "lock", "redraw", "term", "observing", "sealed", "stopped"];
+const REASON_BYTES_MAX = 4096;
+
+/** After which height an entry says nothing any more; undefined: it holds beyond. */
+export function heightOfEntry(entry: LogEntry): Height | undefined {
+  switch (entry.kind) {
+    case "candidate":
+    case "sent":
+    case "redraw":
+      return entry.message.height;
+    case "lock":
+    case "sealed":
+      return entry.height;
+    default:
+      return undefined;
+  }
+}
+
+export function encodeLogEntry(entry: LogEntry): Uint8Array {
+  const writer = new ByteWriter();
+  writer.u8(KINDS.indexOf(entry.kind));
+  switch (entry.kind) {
+    case "lock":
+      writer.u64(entry.height);
+      writePrepared(writer, entry.certificate);
+      break;
+    case "observing":
+      writer.flag(entry.since !== undefined);
+      writer.u64(entry.since ?? 0);
+      break;
+    case "sealed":
+      writer.u64(entry.height);
+      writer.hex(entry.blockHash);
+      break;
+    case "stopped":
+      writer.sized(new TextEncoder().encode(entry.reason).subarray(0, REASON_BYTES_MAX));
+      break;
+    default:
+      writer.sized(encodeMessage(entry.message));
+  }
+  return writer.finish();
+}
+
+/** Undefined for anything that encodeLogEntry() did not write. */
+export function decodeLogEntry(bytes: Uint8Array): LogEntry | undefined {
+  const reader = new ByteReader(bytes);
+  const entry = read(reader, KINDS[reader.u8()]);
+  reader.end();
+  return reader.fault === undefined ? entry : undefined;
+}
+
+function read(reader: ByteReader, kind: string | undefined): LogEntry | undefined {
+  switch (kind) {
+    case "lock":
+      return { kind, height: reader.u64() as Height, certificate: readPrepared(reader) };
+    case "observing": {
+      const isSince = reader.flag();
+      const since = reader.u64() as EpochSeconds;
+      return { kind, since: isSince ? since : undefined };
+    }
+    case "sealed":
+      return { kind, height: reader.u64() as Height, blockHash: reader.blockHash() };
+    case "stopped":
+      return { kind, reason: new TextDecoder().decode(reader.sized(REASON_BYTES_MAX)) };
+    case undefined:
+      return undefined;
+    default: {
+      const found = decodeMessage(reader.sized(MESSAGE_BYTES_MAX));
+      if ("fault" in found || !isOf(kind, found.message)) return undefined;
+      return { kind, message: found.message } as LogEntry;
+    }
+  }
+}
+
+function isOf(kind: string, { kind: message }: LedgerMessage): boolean {
+  if (kind === "candidate") return message === "CANDIDATE";
+  if (kind === "redraw") return message === "FORCED_REDRAW";
+  if (kind === "term") return message === "MASTER_TERM";
+  return ["PRE_PREPARE", "PREPARE", "COMMIT", "ROUND_CHANGE", "ABANDON"].includes(message);
+}

@@ -1,0 +1,98 @@
+/**
+ * Who may speak on the peer channel, and where peers are: identities from the ledger.
+ * docs/peer-channel.md "Who is let in". A member is whoever shows the certificate that the ledger
+ * commits to; the master is whoever has the ledger's master key; a node that is not on the ledger
+ * yet needs the master's signature, and may then catch up. Who was revoked is let in by nothing.
+ */
+import { equalBytes, fromHex } from "../bytes.ts";
+import type { ChainState } from "../chain/chain-state.ts";
+import type { Verifier } from "../chain/crypto-interface.ts";
+import {
+  certificateHash,
+  decodeSignedCertificate,
+  isIssuedBy,
+  type SignedCertificate,
+} from "../chain/identity-certificate.ts";
+import type { Height } from "../chain/ledger-units.ts";
+import { type ChainId, NO_HASH, type NodeId, type PublicKey } from "../chain/ledger-units.ts";
+import { EFFECT_DELAY, keysAt } from "../chain/member.ts";
+import { nodeIdOf } from "../chain/message-signing.ts";
+import type { Callee } from "../peer/peer-dialler.ts";
+import type { EpochSeconds } from "../units.ts";
+
+/** design/manager.md: while the manager cannot be reached to renew it. */
+const GRACE_SECONDS = 30 * 24 * 3600;
+/** Clocks hours apart must not cut nodes off each other. */
+const EARLY_SECONDS = 24 * 3600;
+const NO_CHAIN = NO_HASH as string as ChainId;
+
+/** What identities are judged by: it moves with the chain. */
+export type IdentityBasis = {
+  readonly chain: ChainState;
+  /** The newest that is known, recorded or not. */
+  readonly masterPub: PublicKey;
+  readonly verifier: Verifier;
+  readonly now: EpochSeconds;
+};
+
+export class PeerIdentities {
+  readonly #known = new Map<NodeId, SignedCertificate>();
+
+  constructor(
+    readonly self: NodeId,
+    readonly basis: () => IdentityBasis,
+  ) {}
+
+  /** Adds what a file or a handshake brought, if it is valid; the newest of a node is kept. */
+  learn(signed: SignedCertificate): boolean {
+    const { certificate } = signed;
+    if (!isValid(signed, this.basis())) return false;
+    const before = this.#known.get(certificate.nodeId);
+    if (before === undefined || before.certificate.seq <= certificate.seq) {
+      this.#known.set(certificate.nodeId, signed);
+    }
+    return true;
+  }
+
+  /** The node that shows this certificate over this key, or undefined. */
+  authenticate(bytes: Uint8Array, key: Uint8Array): NodeId | undefined {
+    const read = decodeSignedCertificate(bytes);
+    if ("complaint" in read) return undefined;
+    const { nodeId, sessionPub } = read.signed.certificate;
+    const owned = fromHex(sessionPub);
+    if (owned === undefined || !equalBytes(owned, key) || nodeId === this.self) return undefined;
+    return this.learn(read.signed) ? nodeId : undefined;
+  }
+
+  /** Everybody known who may still speak here, as the channel calls them. */
+  callees(): Callee[] {
+    const basis = this.basis();
+    const valid = [...this.#known.values()].filter((signed) => isValid(signed, basis));
+    return valid.flatMap(({ certificate: { nodeId, sessionPub, addresses, peerPort } }) => {
+      const key = fromHex(sessionPub);
+      const [host] = addresses;
+      if (key === undefined || host === undefined || nodeId === this.self) return [];
+      return [{ nodeId, key, host, port: peerPort }];
+    });
+  }
+}
+
+export function isValid(signed: SignedCertificate, basis: IdentityBasis): boolean {
+  const { certificate } = signed;
+  const { chain, masterPub, verifier, now } = basis;
+  if (now < certificate.notBefore - EARLY_SECONDS) return false;
+  if (now > certificate.notAfter + GRACE_SECONDS) return false;
+  const member = chain.members.get(certificate.nodeId);
+  if (member !== undefined) {
+    // The genesis file's certificates are older than the chain's name.
+    if (certificate.chainId !== chain.chainId && certificate.chainId !== NO_CHAIN) return false;
+    const hash = certificateHash(certificate);
+    const soon = (chain.height + EFFECT_DELAY) as Height;
+    const next = (chain.height + 1) as Height;
+    return [keysAt(member, next), keysAt(member, soon)].some((keys) => keys?.certificate === hash);
+  }
+  if (certificate.chainId !== chain.chainId) return false;
+  if (nodeIdOf(certificate.ledgerPub) !== certificate.nodeId) return false;
+  // A master vouches for itself; whoever claims its id without its key does not get past this.
+  return isIssuedBy(signed, masterPub, verifier);
+}

@@ -1,0 +1,85 @@
+/**
+ * Frames of the peer channel: length 4 | flag 1 | type 1 | body, the length that of the body, at
+ * most 1 MiB. design/manager.md "Channels"; docs/peer-channel.md. They follow each other in the
+ * plaintext of the channel's records, cut anywhere. The reader judges a length before it keeps a
+ * byte of the body, and never holds more than was received.
+ */
+
+export const PEER_FRAME_BODY_BYTES_MAX = 1024 * 1024;
+export const PEER_FRAME_HEADER_BYTES = 6;
+
+/** What a frame is about. Flags that are not known are skipped: they are of a later version. */
+export const PEER_FLAG = {
+  /** A message of the ledger; `type` is its code. */
+  ledger: 1,
+  /** Nothing, to show that one is there; the first of the initiator confirms the handshake. */
+  alive: 2,
+} as const;
+
+export type PeerFrame = { readonly flag: number; readonly type: number; readonly body: Uint8Array };
+
+export function encodePeerFrame({ flag, type, body }: PeerFrame): Uint8Array {
+  const bytes = new Uint8Array(PEER_FRAME_HEADER_BYTES + body.length);
+  const memory = new DataView(bytes.buffer);
+  memory.setUint32(0, body.length, false);
+  memory.setUint8(4, flag);
+  memory.setUint8(5, type);
+  bytes.set(body, PEER_FRAME_HEADER_BYTES);
+  return bytes;
+}
+
+/** Puts frames together from a stream of bytes. */
+export class PeerFrameReader {
+  /** A length above the limit was read: nothing after it can be. */
+  isSpoilt = false;
+  private readonly header = new Uint8Array(PEER_FRAME_HEADER_BYTES);
+  private readonly memory = new DataView(this.header.buffer);
+  private headerEnd = 0;
+  private parts: Uint8Array[] = [];
+  private missing = 0;
+
+  /** Frames that `chunk` completes, in order. */
+  take(chunk: Uint8Array): PeerFrame[] {
+    const frames: PeerFrame[] = [];
+    let offset = 0;
+    while (offset < chunk.length && !this.isSpoilt) {
+      offset += this.isInBody() ? this.takeBody(chunk, offset) : this.takeHeader(chunk, offset);
+      if (this.isInBody() && this.missing === 0) frames.push(this.finish());
+    }
+    return frames;
+  }
+
+  private isInBody(): boolean {
+    return this.headerEnd === PEER_FRAME_HEADER_BYTES;
+  }
+
+  private takeHeader(chunk: Uint8Array, offset: number): number {
+    const part = chunk.subarray(offset, offset + PEER_FRAME_HEADER_BYTES - this.headerEnd);
+    this.header.set(part, this.headerEnd);
+    this.headerEnd += part.length;
+    if (this.isInBody()) {
+      this.missing = this.memory.getUint32(0, false);
+      this.isSpoilt = this.missing > PEER_FRAME_BODY_BYTES_MAX;
+    }
+    return part.length;
+  }
+
+  private takeBody(chunk: Uint8Array, offset: number): number {
+    // A copy: the chunk is the socket's.
+    const part = chunk.slice(offset, offset + this.missing);
+    this.parts.push(part);
+    this.missing -= part.length;
+    return part.length;
+  }
+
+  private finish(): PeerFrame {
+    const body = this.parts.length === 1 ? this.parts[0] : Buffer.concat(this.parts);
+    this.parts = [];
+    this.headerEnd = 0;
+    return {
+      flag: this.memory.getUint8(4),
+      type: this.memory.getUint8(5),
+      body: new Uint8Array(body ?? 0),
+    };
+  }
+}

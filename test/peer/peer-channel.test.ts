@@ -1,0 +1,160 @@
+/** Peer channels over loopback: who calls whom, restarts, strangers, floods. */
+import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { connect, type Socket } from "node:net";
+import { ascii } from "../../src/bytes.ts";
+import { PeerChannel } from "../../src/peer/peer-channel.ts";
+import type { PeerNoise } from "../../src/peer/peer-noise.ts";
+import { CipherState, HandshakeState, IK } from "../../src/session/noise.ts";
+import { KeyPair } from "../../src/session/x25519.ts";
+
+setDefaultTimeout(60_000);
+
+const NAMES = ["a", "b"] as const;
+type Name = (typeof NAMES)[number];
+const keys: Readonly<Record<Name, KeyPair>> = { a: newKeys(), b: newKeys() };
+
+function newKeys(): KeyPair {
+  return new KeyPair(crypto.getRandomValues(new Uint8Array(32)));
+}
+
+function noiseOf(own: KeyPair): PeerNoise {
+  const base = { pattern: IK, suite: { cipher: "AESGCM", hash: "sha256" } as const };
+  const named = { ...base, prologue: ascii("abs peer 1 test"), localStatic: own };
+  return {
+    handshake: (key) =>
+      new HandshakeState({
+        ...named,
+        initiator: key !== undefined,
+        ...(key === undefined ? {} : { remoteStatic: key }),
+      }),
+    cipher: (key) => new CipherState("AESGCM", key),
+  };
+}
+
+class Node {
+  readonly heard: string[] = [];
+  readonly notices: string[] = [];
+  readonly channel: PeerChannel;
+
+  constructor(
+    readonly name: Name,
+    port: number,
+  ) {
+    this.channel = new PeerChannel({
+      self: name,
+      noise: noiseOf(keys[name]),
+      certificate: ascii(name),
+      authenticate: (certificate, key) =>
+        NAMES.find(
+          (known) =>
+            known === Buffer.from(certificate).toString() &&
+            Buffer.compare(key, keys[known].publicKey) === 0,
+        ),
+      listen: { host: "127.0.0.1", port },
+      random: (sizeBytes) => crypto.getRandomValues(new Uint8Array(sizeBytes)),
+      onFrame: (from, { body }) => this.heard.push(`${from} ${Buffer.from(body)}`),
+      onNotice: (code, detail) => this.notices.push(`${code} ${detail}`),
+    });
+    open.push(this.channel);
+  }
+
+  say(to: Name, words: string): void {
+    this.channel.send(to, { flag: 1, type: 1, body: ascii(words) });
+  }
+}
+
+let open: PeerChannel[] = [];
+afterEach(() => {
+  for (const channel of open) channel.close();
+  open = [];
+});
+
+async function until(condition: () => boolean): Promise<void> {
+  const endMs = performance.now() + 8000;
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error("it did not come true in 8 s");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+function callee(name: Name, port: number) {
+  return { nodeId: name, key: keys[name].publicKey, host: "127.0.0.1", port };
+}
+
+async function pair(): Promise<{ a: Node; b: Node; port: number }> {
+  const b = new Node("b", 0);
+  const port = await b.channel.listen();
+  const a = new Node("a", 0);
+  b.channel.meet([callee("a", 1)]);
+  a.channel.meet([callee("b", port)]);
+  return { a, b, port };
+}
+
+test("the lower id calls, and both speak over one connection", async () => {
+  const { a, b } = await pair();
+  a.say("b", "said before the connection");
+  b.say("a", "back");
+  await until(() => a.heard.length === 1 && b.heard.length === 1);
+  expect([a.heard, b.heard]).toEqual([["b back"], ["a said before the connection"]]);
+});
+
+test("frames of 1 MiB keep their order past what the socket takes at once", async () => {
+  const { a, b } = await pair();
+  const sizes: number[] = [];
+  for (let i = 0; i < 7; i++) a.say("b", `${i}`.padEnd(1_000_000, "."));
+  await until(() => b.heard.length === 7);
+  for (const text of b.heard) sizes.push(Number(text.slice(2, 3)));
+  expect(sizes).toEqual([0, 1, 2, 3, 4, 5, 6]);
+});
+
+test("a callee that comes back is called again, and hears what is said then", async () => {
+  const { a, b, port } = await pair();
+  await until(() => a.channel.status()[0]?.isConnected === true);
+  b.channel.close();
+  await until(() => a.channel.status()[0]?.isConnected === false);
+  const again = new Node("b", port);
+  await again.channel.listen();
+  await until(() => a.channel.status()[0]?.isConnected === true);
+  a.say("b", "welcome back");
+  await until(() => again.heard.length === 1);
+  expect(again.heard).toEqual(["a welcome back"]);
+});
+
+/** A stranger's socket. */
+async function stranger(port: number): Promise<{ socket: Socket; isClosed: () => boolean }> {
+  const socket = connect({ host: "127.0.0.1", port });
+  let isClosed = false;
+  socket.on("close", () => {
+    isClosed = true;
+  });
+  socket.on("error", () => {});
+  await new Promise<void>((resolve) => socket.once("connect", resolve));
+  return { socket, isClosed: () => isClosed };
+}
+
+test("garbage is cut off, and peers go on speaking", async () => {
+  const { a, b, port } = await pair();
+  for (let i = 0; i < 20; i++) {
+    const { socket, isClosed } = await stranger(port);
+    socket.write(crypto.getRandomValues(new Uint8Array(5000)).fill(0xff, 0, 2));
+    await until(isClosed);
+  }
+  expect(b.notices.filter((line) => line.startsWith("peer-refused")).length).toBe(20);
+  a.say("b", "still here");
+  await until(() => b.heard.length === 1);
+});
+
+test("strangers who say nothing have seats that are taken from them, oldest first", async () => {
+  const { a, b, port } = await pair();
+  const silent = await Promise.all(Array.from({ length: 80 }, () => stranger(port)));
+  await until(() => silent.filter(({ isClosed }) => isClosed()).length >= 16);
+  a.say("b", "hello");
+  await until(() => b.heard.length === 1);
+  await until(() => silent.every(({ isClosed }) => isClosed()));
+});
+
+test("a port in use is an error that says what to do", async () => {
+  const { port } = await pair();
+  const third = new Node("b", port);
+  expect(third.channel.listen()).rejects.toThrow(`port ${port}`);
+});
