@@ -83,8 +83,8 @@ export type LogEntry =
   | { readonly kind: "lock"; readonly height: Height; readonly certificate: PreparedCertificate }
   | { readonly kind: "redraw"; readonly message: ForcedRedrawMessage }
   | { readonly kind: "term"; readonly message: MasterTermMessage }
-  /** Votes again only after a block that is younger than `since`; undefined: votes. */
-  | { readonly kind: "observing"; readonly since: EpochSeconds | undefined }
+  /** Rule 8: from here on it does not vote, or votes again. */
+  | { readonly kind: "observing"; readonly isOn: boolean }
   /** Master: this hash and no other is sealed at this height. */
   | { readonly kind: "sealed"; readonly height: Height; readonly blockHash: BlockHash }
   /** Two sealed hashes at one height, or the like: nothing is applied any more. */

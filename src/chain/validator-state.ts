@@ -2,17 +2,24 @@
  * The memory of one validator between steps, and who may vote. Rounds are of the open height; what
  * must outlive a crash is in the vote log (recovery.ts). docs/ledger.md "Agreement".
  */
-import type { EpochSeconds } from "../units.ts";
 import type { PreparedCertificate } from "./certificate.ts";
 import { committeeOf } from "./chain-state.ts";
 import type { DigestChecks } from "./digest-check.ts";
 import { type LedgerNode, masterId } from "./ledger-node.ts";
-import type { Attempt, NodeId } from "./ledger-units.ts";
+import type { Attempt, Height, NodeId } from "./ledger-units.ts";
 import type { ForcedRedrawMessage, LedgerMessage } from "./message-types.ts";
 import { createRound, type Round } from "./round.ts";
 
 /** Attempts beyond the present one whose votes are kept until their CANDIDATE comes. */
 const ATTEMPTS_AHEAD = 2;
+
+/** recovery.ts tells why this is enough. */
+export type Observation = {
+  /** Whose heights, none above the own tip, came since the return. */
+  readonly answered: Set<NodeId>;
+  /** Votes again once this is sealed; undefined: too few answers. */
+  until: Height | undefined;
+};
 
 export type Validator = LedgerNode & {
   readonly kind: "validator";
@@ -24,8 +31,8 @@ export type Validator = LedgerNode & {
   /** The highest certificate that CANDIDATEs of this height brought along. */
   inherited: PreparedCertificate | undefined;
   readonly redraws: Map<Attempt, ForcedRedrawMessage>;
-  /** Rule 8: no vote until a block is sealed that is younger than this. */
-  observingSince: EpochSeconds | undefined;
+  /** Rule 8: no vote while it is there. */
+  observing: Observation | undefined;
   /** A FORCED_REDRAW named it: from this attempt of the open height on it votes all the same. */
   readmittedFrom: Attempt | undefined;
   /** Of the height after the open one, a few of each sender. */
@@ -71,7 +78,7 @@ export function mayVote(validator: Validator, round: Round): boolean {
 }
 
 function isObserving(validator: Validator, round: Round): boolean {
-  if (validator.observingSince === undefined) return false;
+  if (validator.observing === undefined) return false;
   return validator.readmittedFrom === undefined || round.attempt < validator.readmittedFrom;
 }
 

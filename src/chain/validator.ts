@@ -51,7 +51,7 @@ import type {
   QcStateMessage,
   SealMessage,
 } from "./message-types.ts";
-import { endObserving, observe, replayLog } from "./recovery.ts";
+import { askForHeights, countHeight, endObserving, observe, replayLog } from "./recovery.ts";
 import { acknowledge, forward, onLineTimer, onReplAck } from "./replication.ts";
 import type { Candidate } from "./round.ts";
 import { onRoundChange, onViewTimer, startViewTimer } from "./round-change.ts";
@@ -76,7 +76,7 @@ export function createValidator(config: ValidatorConfig): Validator {
     lowestAttempt: 0 as Attempt,
     inherited: undefined,
     redraws: new Map(),
-    observingSince: undefined,
+    observing: undefined,
     readmittedFrom: undefined,
     early: new Map(),
     digests: createDigestChecks(),
@@ -116,7 +116,7 @@ export function stepValidator(validator: Validator, event: StepEvent): Output[] 
 }
 
 function start(validator: Validator): void {
-  if (validator.wasWiped && validator.observingSince === undefined) {
+  if (validator.wasWiped && validator.observing === undefined) {
     observe(validator, "the disk was lost");
   }
   setTimer(validator, "repeat", REPEAT_MS);
@@ -139,6 +139,7 @@ function onTimer(validator: Validator, timer: TimerName, entropy: Hash): void {
     case "repeat":
       return repeat(validator);
     case "gossip":
+      askForHeights(validator);
       return onGossipTimer(validator, entropy);
     case "check":
       return onCheckTimer(validator, entropy);
@@ -182,6 +183,7 @@ function receive(validator: Validator, from: NodeId, message: LedgerMessage): vo
     case "HEADERS_REQ":
       return onHeadersRequest(validator, from, message);
     case "HEADERS_RESP":
+      countHeight(validator, from, message.height);
       return onHeadersResponse(validator, from, message);
     case "BODY_REQ":
       return onBodyRequest(validator, from, message, (hash) => findCandidate(validator, hash));

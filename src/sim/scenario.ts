@@ -107,25 +107,5 @@ function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fa
     ...prng.some(passing, prng.between(3, 5)),
     ...prng.some(passing, prng.below(3)),
   ];
-  const faults = chosen.map((kind) => makeFault(kind, nodes, prng));
-  const forgetful = new Set(
-    faults.filter(({ kind }) => isObserving(kind)).flatMap(({ participants }) => participants),
-  );
-  return faults.map((fault) =>
-    isOfClock(fault) ? spareForgetful(fault, nodes, forgetful) : fault,
-  );
-}
-
-function isOfClock({ kind }: Fault): boolean {
-  return kind === "clock-skew" || kind === "clock-jump";
-}
-
-/**
- * Known limit (docs/simulator.md): rule 8 measures "after its return" by the node's own clock, so
- * a node that lost both its disk and the time may vote again too early. Not both in one seed.
- */
-function spareForgetful(fault: Fault, nodes: number, forgetful: ReadonlySet<number>): Fault {
-  const kept = fault.participants.filter((one) => !forgetful.has(one));
-  const others = Array.from({ length: nodes }, (_, i) => i).filter((one) => !forgetful.has(one));
-  return { ...fault, participants: kept.length > 0 ? kept : others.slice(0, 1) };
+  return chosen.map((kind) => makeFault(kind, nodes, prng));
 }

@@ -158,7 +158,7 @@ test("a dead node in the line is skipped after three tries, within a second", ()
   expect(net.seat(net.master).reports.some((words) => words.startsWith("link-down"))).toBe(true);
 });
 
-test("a wiped disk observes until a block agreed after its return is sealed", () => {
+test("a wiped disk observes until two heights above what the others told are sealed", () => {
   const net = network(4);
   net.propose(contractOf(1));
   expect(net.run(3000, reached(net, 1))).toBe(true);
@@ -177,5 +177,9 @@ test("a wiped disk observes until a block agreed after its return is sealed", ()
   expect(net.run(20_000, reached(net, 3))).toBe(true);
   net.propose(contractOf(4));
   expect(net.run(20_000, reached(net, 4))).toBe(true);
+  // All have told height 2 meanwhile: forgotten votes can be at 4, not above.
+  expect(votes()).toBe(before);
+  net.propose(contractOf(5));
+  expect(net.run(20_000, reached(net, 5))).toBe(true);
   expect(votes()).toBeGreaterThan(before);
 });
