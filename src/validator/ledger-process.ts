@@ -150,7 +150,7 @@ export class LedgerProcess {
       term,
       ...(stoppedBy === undefined ? {} : { stopped: stoppedBy }),
       ...(participant.kind === "validator"
-        ? { is_observing: participant.observingSince !== undefined }
+        ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
       bad_frames: this.#badFrames,
       peers: this.#channel.status().map(({ nodeId, isConnected, lost }) => ({

@@ -8,7 +8,6 @@ import type { Height } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
 import type { LedgerMessage } from "../chain/message-types.ts";
 import type { LogEntry } from "../chain/step-types.ts";
-import type { EpochSeconds } from "../units.ts";
 
 /** Order is the code on the disk. */
 const KINDS = ["candidate", "sent", "lock", "redraw", "term", "observing", "sealed", "stopped"];
@@ -38,8 +37,7 @@ export function encodeLogEntry(entry: LogEntry): Uint8Array {
       writePrepared(writer, entry.certificate);
       break;
     case "observing":
-      writer.flag(entry.since !== undefined);
-      writer.u64(entry.since ?? 0);
+      writer.flag(entry.isOn);
       break;
     case "sealed":
       writer.u64(entry.height);
@@ -66,11 +64,8 @@ function read(reader: ByteReader, kind: string | undefined): LogEntry | undefine
   switch (kind) {
     case "lock":
       return { kind, height: reader.u64() as Height, certificate: readPrepared(reader) };
-    case "observing": {
-      const isSince = reader.flag();
-      const since = reader.u64() as EpochSeconds;
-      return { kind, since: isSince ? since : undefined };
-    }
+    case "observing":
+      return { kind, isOn: reader.flag() };
     case "sealed":
       return { kind, height: reader.u64() as Height, blockHash: reader.blockHash() };
     case "stopped":

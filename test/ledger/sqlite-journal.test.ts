@@ -10,7 +10,6 @@ import { join } from "node:path";
 import type { ChainState } from "../../src/chain/chain-state.ts";
 import type { Height } from "../../src/chain/ledger-units.ts";
 import type { LogEntry } from "../../src/chain/step-types.ts";
-import type { EpochSeconds } from "../../src/units.ts";
 import { replayChain } from "../../src/validator/chain-replay.ts";
 import { decodeLogEntry, encodeLogEntry } from "../../src/validator/log-entry-codec.ts";
 import { SqliteJournal } from "../../src/validator/sqlite-journal.ts";
@@ -75,8 +74,8 @@ test("every kind of log entry is read back as it was, and cut ones are not", () 
   const blockHash = builder.state.blockHash;
   const entries: LogEntry[] = [
     ...realEntries(),
-    { kind: "observing", since: 5 as EpochSeconds },
-    { kind: "observing", since: undefined },
+    { kind: "observing", isOn: true },
+    { kind: "observing", isOn: false },
     { kind: "sealed", height: 7 as Height, blockHash },
     { kind: "stopped", reason: "two sealed blocks" },
   ];
