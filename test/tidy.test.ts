@@ -36,6 +36,7 @@ const WAITING: Readonly<Record<string, string>> = {
   ...waitingForLedgerNode(
     "ecvrf",
     "noble-signatures",
+    "secp256k1",
     "stand-in-crypto",
     "genesis-block",
     "seal-check",
@@ -55,9 +56,9 @@ function waitingForLedgerNode(...names: readonly string[]): Record<string, strin
 const TITLE = /^\s*(test|describe)(\.each\(\w+\))?\([`"]/;
 
 const SHARED = ["errors", "units", "bytes"];
-const PARTS = "dataplane session dpi policy takeover chain wire store observe".split(" ");
-/** Parts that other parts may import: codecs, and what is stored. */
-const OPEN_PARTS = ["wire", "store"];
+const PARTS = "dataplane session dpi policy takeover chain wire store observe native".split(" ");
+/** Parts that other parts may import: codecs, what is stored, how native code is opened. */
+const OPEN_PARTS = ["wire", "store", "native"];
 /** A role may drive one to its right, as a bench drives a lab, and a lab an agent. */
 const ROLES = ["bench", "lab", "manager", "validator", "agent"];
 
