@@ -8,7 +8,10 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BUN := build/bun
-C_SHIM := $(wildcard c/*.c c/*.h)
+C_SECP := c/secp_shim.c c/abs_secp.h
+C_SHIM := $(filter-out $(C_SECP),$(wildcard c/*.c c/*.h))
+LIBRARIES := build/libabs_shim.so build/libabs_secp.so
+C_TESTS := $(wildcard test/c/*.c)
 C_ORACLE := $(wildcard bench/oracle*.c bench/forward.c bench/oracle*.h)
 C_LOAD := $(wildcard bench/udp_*.c bench/udp_*.h)
 SOURCES := $(shell find src signatures -type f ! -name '*.test.ts' 2>/dev/null)
@@ -23,10 +26,10 @@ setup:
 lab: build
 	dist/abs lab run
 
-test: build build/shim-test
+test: build build/shim-test build/secp-test
 	@scripts/test.sh unit sim mutations fuzz e2e
 
-test-long: build build/shim-test
+test-long: build build/shim-test build/secp-test
 	@scripts/test.sh long
 
 bench: build
@@ -40,18 +43,21 @@ lint: setup
 	scripts/shim.sh check
 
 clean:
-	rm -rf dist build/shim build/libabs_shim.so build/shim-test build/shim-asan build/test
+	rm -rf dist build/shim build/secp build/libabs_*.so build/*-test build/*-asan build/test
 
 # The phony `setup` comes after the bar: it runs first each time, but makes no file out of date.
 build/libabs_shim.so: $(C_SHIM) scripts/shim.sh | setup
 	scripts/shim.sh build
 
-build/shim-test: $(C_SHIM) test/c/shim_test.c scripts/shim.sh | setup
+build/libabs_secp.so: $(C_SECP) scripts/shim.sh | setup
+	scripts/shim.sh secp
+
+build/shim-test build/secp-test &: $(C_SHIM) $(C_SECP) $(C_TESTS) scripts/shim.sh | setup
 	scripts/shim.sh sanitize
 
 # --root: the worker must lie at the root of the embedded files, where "./worker.ts" is looked for
 # from every file of the bundle. No settings of the folder that `abs` is started in are read.
-dist/abs: build/libabs_shim.so $(SOURCES) package.json package-lock.json | setup
+dist/abs: $(LIBRARIES) $(SOURCES) package.json package-lock.json | setup
 	@mkdir -p dist
 	$(BUN) build --compile --no-compile-autoload-dotenv --no-compile-autoload-bunfig \
 	  --root src/agent src/cli/main.ts src/agent/worker.ts --outfile build/abs

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Builds libpcap.a and libnuma.a as position-independent code into build/deps, because Debian's own
-# static builds of these two cannot go into a shared object. Source: `apt-get source` through a
-# deb-src copy of the machine's own package sources, kept under build/: /etc/apt is untouched.
-# libpcap is configured without D-Bus, Bluetooth, USB, RDMA and netlink helpers: the shim only reads
-# and writes capture files and kernel interfaces. Does nothing when build/deps/done is there.
+# Builds libpcap.a, libnuma.a and libsecp256k1.a as position-independent code into build/deps,
+# because Debian's own static builds of these cannot go into a shared object. Source: `apt-get
+# source` through a deb-src copy of the machine's own package sources, kept under build/: /etc/apt
+# is untouched. libpcap is configured without D-Bus, Bluetooth, USB, RDMA and netlink helpers: the
+# shim only reads and writes capture files and kernel interfaces. Does nothing when build/deps/done
+# was written by this text.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deps=$PWD/build/deps
-[ -f "$deps/done" ] && exit 0
+recipe=$(sha256sum <scripts/deps.sh)
+[ "$(cat "$deps/done" 2>/dev/null)" = "$recipe" ] && exit 0
+echo "setup: building libpcap, libnuma and libsecp256k1 as position-independent code"
 
 work=$deps/work
 rm -rf "$deps"
@@ -25,7 +28,7 @@ done
 apt_options=(-q -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$work/sources"
   -o "Dir::State::Lists=$work/lists" -o APT::Sandbox::User=root)
 apt-get "${apt_options[@]}" update >"$work/apt.log" 2>&1 || { cat "$work/apt.log" >&2; exit 1; }
-(cd "$work" && apt-get "${apt_options[@]}" source libpcap numactl >>apt.log 2>&1) ||
+(cd "$work" && apt-get "${apt_options[@]}" source libpcap numactl libsecp256k1 >>apt.log 2>&1) ||
   { cat "$work/apt.log" >&2; exit 1; }
 
 (
@@ -49,5 +52,17 @@ apt-get "${apt_options[@]}" update >"$work/apt.log" 2>&1 || { cat "$work/apt.log
   ar rcs "$deps/lib/libnuma.a" libnuma.o syscall.o distance.o affinity.o sysfs.o rtnetlink.o
 ) >"$work/libnuma.log" 2>&1 || { tail -30 "$work/libnuma.log" >&2; exit 1; }
 
+(
+  # Three C files, without the optional modules; the tables are of the sizes that the library's own
+  # configure would choose. Its functions stay inside whatever they are linked into.
+  cd "$work"/libsecp256k1-*/
+  for source in secp256k1 precomputed_ecmult precomputed_ecmult_gen; do
+    gcc -O2 -fPIC -w -I. -Iinclude -fvisibility=hidden -DSECP256K1_API= -DUSE_ASM_X86_64=1 \
+      -DECMULT_WINDOW_SIZE=15 -DECMULT_GEN_PREC_BITS=4 -ffunction-sections -fdata-sections \
+      -c "src/$source.c" -o "$source.o"
+  done
+  ar rcs "$deps/lib/libsecp256k1.a" secp256k1.o precomputed_ecmult.o precomputed_ecmult_gen.o
+) >"$work/libsecp256k1.log" 2>&1 || { tail -30 "$work/libsecp256k1.log" >&2; exit 1; }
+
 rm -rf "$work"
-touch "$deps/done"
+echo "$recipe" >"$deps/done"

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Installs what build, lab, benches and tests need on Debian 12: packages of the distribution, the
-# npm packages of package-lock.json (Bun among them; no install script is run), and libpcap and
-# libnuma as position-independent code. Does nothing, in a fraction of a second, when all is there.
+# npm packages of package-lock.json (Bun among them; no install script is run), and libpcap, libnuma
+# and libsecp256k1 as position-independent code. Does nothing, in a fraction of a second, when all
+# is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(
   # the build
   gcc g++ make pkg-config dpkg-dev flex bison binutils clang
-  libdpdk-dev libhyperscan-dev libipsec-mb-dev
+  libdpdk-dev libhyperscan-dev libipsec-mb-dev libsecp256k1-dev
   # the lab, the benches and the tests: networks
   iproute2 ethtool iputils-ping nftables procps util-linux tcpdump tshark
   # traffic: programs that nobody here wrote
@@ -79,7 +80,4 @@ if [ ! -x build/bun ]; then
   [ -x build/bun ] || { echo "setup: no Bun of package-lock.json runs on this CPU" >&2; exit 1; }
 fi
 
-if [ ! -f build/deps/done ]; then
-  echo "setup: building libpcap and libnuma as position-independent code"
-  scripts/deps.sh
-fi
+scripts/deps.sh

@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 # Builds build/libabs_shim.so: the shim with DPDK, intel-ipsec-mb, Hyperscan, libpcap and libnuma
-# linked in statically, so that it needs glibc only (checked at the end). Called by make.
+# linked in statically, and its companion build/libabs_secp.so with libsecp256k1, so that both need
+# glibc only (checked at the end). Called by make.
 #   build      build/libabs_shim.so
+#   secp       build/libabs_secp.so
 #   check      gcc and clang, every warning an error, nothing written
 #   oracle     dist/abs-oracle: bench/oracle*.c and the shim's objects, for `abs bench`
-#   sanitize   build/shim-test: test/c/shim_test.c and the shim under address and UB sanitizers
+#   sanitize   build/shim-test, build/secp-test: test/c/*_test.c with what they drive, under address
+#              and UB sanitizers
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=${1:-build}
-sources=(c/*_shim.c)
+secp=c/secp_shim.c
+sources=()
+for source in c/*_shim.c; do [ "$source" = "$secp" ] || sources+=("$source"); done
 oracle=(bench/oracle*.c bench/forward.c)
 warnings=(-Wall -Wextra -Wconversion -Wshadow -Werror)
 flags=(-std=gnu11 -O3 -march=x86-64-v2 -fPIC -fvisibility=hidden -ffunction-sections
@@ -48,11 +53,29 @@ compile() {
   for job in "${jobs_started[@]}"; do wait "$job"; done
 }
 
+# link_shared NAME FOLDER WHAT… - build/NAME.so: exports abs_* only, needs nothing but glibc.
+link_shared() {
+  local name=$1 folder=build/$2 glibc strangers
+  shift 2
+  printf '{ global: abs_*; local: *; };\n' >"$folder/exports.map"
+  g++ -shared -static-libstdc++ -static-libgcc -Wl,--version-script="$folder/exports.map" \
+    -Wl,-Bsymbolic -Wl,-z,defs -Wl,-z,now -Wl,-z,noexecstack -o "$folder/$name.so" "$@"
+  strip --strip-unneeded "$folder/$name.so"
+  glibc='libc\.so\.6|libm\.so\.6|libdl\.so\.2|libpthread\.so\.0|librt\.so\.1|ld-linux-x86-64\.so\.2'
+  strangers=$(readelf -d "$folder/$name.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' |
+    grep -vE "^($glibc)\$" || true)
+  if [ -n "$strangers" ]; then
+    echo "build/$name.so would need more than glibc: $strangers" >&2
+    exit 1
+  fi
+  mv "$folder/$name.so" "build/$name.so"
+}
+
 objects=()
 case $mode in
 check)
   for compiler in gcc clang; do
-    for source in "${sources[@]}" "${oracle[@]}" test/c/*.c; do
+    for source in "${sources[@]}" "$secp" "${oracle[@]}" test/c/*.c; do
       [ ! -f "$source" ] ||
         "$compiler" "${flags[@]}" "${warnings[@]}" "${dpdk[@]}" -fsyntax-only "$source"
     done
@@ -60,19 +83,11 @@ check)
   ;;
 build)
   compile shim "" "${sources[@]}"
-  printf '{ global: abs_*; local: *; };\n' >build/shim/exports.map
-  g++ -shared -static-libstdc++ -static-libgcc -Wl,--version-script=build/shim/exports.map \
-    -Wl,-Bsymbolic -Wl,-z,defs -Wl,-z,now -Wl,-z,noexecstack -o build/shim/libabs_shim.so \
-    "${objects[@]}" "${link[@]}" -lm -ldl -lpthread
-  strip --strip-unneeded build/shim/libabs_shim.so
-  glibc='libc\.so\.6|libm\.so\.6|libdl\.so\.2|libpthread\.so\.0|librt\.so\.1|ld-linux-x86-64\.so\.2'
-  strangers=$(readelf -d build/shim/libabs_shim.so | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' |
-    grep -vE "^($glibc)\$" || true)
-  if [ -n "$strangers" ]; then
-    echo "build/libabs_shim.so would need more than glibc: $strangers" >&2
-    exit 1
-  fi
-  mv build/shim/libabs_shim.so build/libabs_shim.so
+  link_shared libabs_shim shim "${objects[@]}" "${link[@]}" -lm -ldl -lpthread
+  ;;
+secp)
+  compile secp "" "$secp"
+  link_shared libabs_secp secp "${objects[@]}" build/deps/lib/libsecp256k1.a -Wl,--gc-sections
   ;;
 oracle)
   compile oracle "" "${oracle[@]}"
@@ -80,14 +95,18 @@ oracle)
     "${link[@]}" -lm -ldl -lpthread
   ;;
 sanitize)
-  # Not Hyperscan's or DPDK's code: theirs is linked as it is. -O1 keeps the reports readable.
-  compile shim-asan "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" \
-    "${sources[@]}" test/c/shim_test.c
+  # Not the libraries' code: theirs is linked as it is. -O1 keeps the reports readable.
+  sanitizers="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+  compile shim-asan "$sanitizers" "${sources[@]}" test/c/shim_test.c
   g++ -fsanitize=address,undefined -o build/shim-test "${objects[@]}" "${link[@]}" \
     -lm -ldl -lpthread
+  objects=()
+  compile secp-asan "$sanitizers" "$secp" test/c/secp_test.c
+  gcc -fsanitize=address,undefined -o build/secp-test "${objects[@]}" \
+    build/deps/lib/libsecp256k1.a
   ;;
 *)
-  echo "usage: scripts/shim.sh build|check|oracle|sanitize" >&2
+  echo "usage: scripts/shim.sh build|secp|check|oracle|sanitize" >&2
   exit 2
   ;;
 esac

@@ -33,18 +33,16 @@ const ENTRIES = ["src/cli/main.ts", "src/agent/worker.ts"];
 /** Files that the program does not use yet: what they wait for. */
 const WAITING: Readonly<Record<string, string>> = {
   "src/bench/oracle-input.ts": "test/oracle runs abs-oracle with it",
-  "src/chain/stand-in-crypto.ts": "the simulator comes in #4",
 };
 
 /** A test's title is one sentence, and stays on its line. */
 const TITLE = /^\s*(test|describe)(\.each\(\w+\))?\([`"]/;
 
 const SHARED = ["errors", "units", "bytes"];
-const PARTS = "dataplane session dpi capture policy takeover chain peer wire store observe".split(
-  " ",
-);
-/** Parts that other parts may import: codecs, and what is stored. */
-const OPEN_PARTS = ["wire", "store"];
+const PARTS =
+  "dataplane session dpi capture policy takeover chain peer wire store observe native".split(" ");
+/** Parts that other parts may import: codecs, what is stored, how native code is opened. */
+const OPEN_PARTS = ["wire", "store", "native"];
 /** A role may drive one to its right, as a bench drives a lab, and a lab an agent. */
 const ROLES = ["bench", "lab", "sim", "manager", "validator", "agent", "sig"];
 

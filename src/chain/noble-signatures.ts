@@ -16,23 +16,30 @@ import { bytesOf } from "./sha256.ts";
 const OPTIONS = { prehash: false, lowS: true, format: "compact" } as const;
 const PUBLIC_KEY = /^0[23][0-9a-f]{64}$/;
 
+/** Whether text has the shape of a compressed point; it need not lie on the curve. */
+export function isPublicKeyText(text: string): text is PublicKey {
+  return PUBLIC_KEY.test(text);
+}
+
 export class NobleSigner implements Signer {
   readonly publicKey: PublicKey;
+  readonly #secretKey: Uint8Array;
 
-  /** @param secretKey 32 bytes, from 1 to the order of the curve less 1 */
-  constructor(private readonly secretKey: Uint8Array) {
+  /** @param secretKey 32 bytes, from 1 to the order of the curve less 1; copied */
+  constructor(secretKey: Uint8Array) {
+    this.#secretKey = new Uint8Array(secretKey);
     this.publicKey = secp256k1.getPublicKey(secretKey, true).toHex() as PublicKey;
   }
 
   sign(hash: SigningHash): Signature {
-    return secp256k1.sign(hash, this.secretKey, OPTIONS) as Uint8Array as Signature;
+    return secp256k1.sign(hash, this.#secretKey, OPTIONS) as Uint8Array as Signature;
   }
 }
 
 export class NobleVerifier implements Verifier {
   verify({ hash, signature, publicKey }: SignatureCheck): boolean {
     if (signature.length !== SIGNATURE_BYTES || hash.length !== 32) return false;
-    if (!PUBLIC_KEY.test(publicKey)) return false;
+    if (!isPublicKeyText(publicKey)) return false;
     try {
       return secp256k1.verify(signature, hash, bytesOf(publicKey), OPTIONS);
     } catch {
@@ -46,7 +53,7 @@ export class NobleVerifier implements Verifier {
   }
 
   isPublicKey(publicKey: PublicKey): boolean {
-    if (!PUBLIC_KEY.test(publicKey)) return false;
+    if (!isPublicKeyText(publicKey)) return false;
     try {
       secp256k1.Point.fromHex(publicKey);
       return true;

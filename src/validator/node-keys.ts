@@ -13,7 +13,7 @@ import type { NodeKeys } from "../chain/crypto-interface.ts";
 import { EcvrfProver } from "../chain/ecvrf.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
-import { NobleSigner } from "../chain/noble-signatures.ts";
+import { signatureLibrary } from "../chain/secp256k1.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { KeyPair } from "../session/x25519.ts";
 
@@ -51,7 +51,7 @@ function drawLedgerSecret(): Uint8Array {
 export function keysOfSecrets(secrets: NodeSecrets): OwnKeys {
   const bytes = (name: (typeof NAMES)[number]): Uint8Array =>
     fromHex(secrets[name]) ?? new Uint8Array(0);
-  const signer = new NobleSigner(bytes("ledger_secret"));
+  const signer = signatureLibrary().signerOf(bytes("ledger_secret"));
   return {
     nodeId: nodeIdOf(signer.publicKey),
     ledger: { signer, vrf: new EcvrfProver(bytes("vrf_secret")) },
