@@ -77,6 +77,9 @@ function takeOtherQuorum(node: LedgerNode, proof: SealProof): boolean {
   if ("fault" in seal) return false;
   node.chain = withSeal(chain, seal);
   node.tipProof = proof;
+  // The disk too: an export must hold the quorum that the next core repeats.
+  const stored = node.history.at(chain.height);
+  if (stored !== undefined) node.outputs.push({ kind: "restore", block: { ...stored, proof } });
   return true;
 }
 

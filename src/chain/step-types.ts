@@ -101,7 +101,7 @@ export type Output =
   | { readonly kind: "write"; readonly entry: LogEntry }
   /** The block and all that follows from it; log entries up to its height may be dropped. */
   | { readonly kind: "block"; readonly block: Block; readonly next: ChainState }
-  /** A stored block was damaged: replace it. */
+  /** A stored block was damaged, or is sealed by another quorum now: replace it. */
   | { readonly kind: "restore"; readonly block: Block }
   /** The SCD's tables do not give the sealed root: replace them by this state's. */
   | { readonly kind: "repair"; readonly chain: ChainState }
