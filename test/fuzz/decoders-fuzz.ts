@@ -200,8 +200,16 @@ async function main(): Promise<number> {
   const shares = new Shares([{ share: WIRE_SHARE, turn: () => wire.turn() }, ...fuzzes]);
   await shares.runFor(SECONDS * WARM_UP_SHARE);
   const before = await shares.runFor(SECONDS * WINDOW_SHARE);
-  await shares.runFor(SECONDS * (1 - WARM_UP_SHARE - 2 * WINDOW_SHARE));
-  const growth = (await shares.runFor(SECONDS * WINDOW_SHARE)) - before;
+  const between = SECONDS * (1 - WARM_UP_SHARE - 2 * WINDOW_SHARE);
+  await shares.runFor(between);
+  const after = await shares.runFor(SECONDS * WINDOW_SHARE);
+  let growth = after - before;
+  if (growth > GROWTH_BYTES_MAX) {
+    // What is kept grows again in the same time; an allocator that took one step up does not.
+    console.log(`grew by ${growth} bytes: measured again`);
+    await shares.runFor(between);
+    growth = (await shares.runFor(SECONDS * WINDOW_SHARE)) - after;
+  }
   const needed = Math.min(HITS_MIN, Math.floor((HITS_MIN * SECONDS) / HITS_SECONDS));
   // A busy machine does less in the same time: what is rare goes on, as long again at most.
   const end = performance.now() + SECONDS * 1000;
