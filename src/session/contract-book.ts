@@ -115,7 +115,8 @@ export class ContractBook {
     const newest = secrets.findLast(
       (secret) => secret.generation <= limit && this.isRunning(secret),
     );
-    if (newest === undefined || (wish.proven?.get(scId) ?? 0) >= newest.generation) return newest;
+    const isHeld = (wish.proven?.get(scId) ?? 0) >= (newest?.generation ?? 0);
+    if (newest === undefined || isHeld || wish.announced !== undefined) return newest;
     const older = secrets.findLast(
       (secret) => secret.generation < newest.generation && this.isLasting(secret),
     );
