@@ -8,6 +8,7 @@ import { AbsError, messageOf } from "../errors.ts";
 import { agentCommand } from "./agent.ts";
 import { benchCommand } from "./bench.ts";
 import { completionCommandOf } from "./completion.ts";
+import { doctorCommand } from "./doctor.ts";
 import { keysCommand } from "./keys.ts";
 import { labCommand } from "./lab.ts";
 import { ledgerCommand } from "./ledger.ts";
@@ -32,6 +33,7 @@ const main: CommandDef = defineCommand({
     sig: sigCommand,
     ledger: ledgerCommand,
     validator: validatorCommand,
+    doctor: doctorCommand,
     lab: labCommand,
     bench: benchCommand,
     sim: simCommand,
