@@ -4,12 +4,17 @@
  * JSON keeps the paper's names; "true" and "false" are read as strings and as booleans. Secrets
  * come beside the entry, from provisioning or the manager channel. Times are UTC seconds.
  */
-import { fromHex } from "../bytes.ts";
+import { concat, fromHex } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
 import { type EpochSeconds, type PeerIndex, type TagIndex, TENANT_TAG } from "../units.ts";
 import { HASH_NAMES, type HashName } from "./hashes.ts";
+import type { RsaKeyPair } from "./rsa-wrap.ts";
 
-export const ALGORITHM_NAMES = ["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"] as const;
+/** What packets can be sealed with. */
+export const CIPHER_NAMES = ["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"] as const;
+export type CipherName = (typeof CIPHER_NAMES)[number];
+/** What a contract can name. `rsa256` wraps a key in the handshake; its packets are aes-256-gcm. */
+export const ALGORITHM_NAMES = [...CIPHER_NAMES, "rsa256"] as const;
 export type AlgorithmName = (typeof ALGORITHM_NAMES)[number];
 export type Protection = "integrity" | "confidential";
 /** The paper's three values; an expired contract is never enabled again. */
@@ -20,6 +25,8 @@ export type GenerationSecret = {
   readonly generation: number;
   /** 32 bytes: the pre-shared key of the handshake. */
   readonly secret: Uint8Array;
+  /** With `rsa256`: the key pair that both sides hold. */
+  readonly rsa?: RsaKeyPair;
   /** From then on this generation opens nothing; absent: as long as the contract. */
   readonly endsAt?: EpochSeconds;
 };
@@ -82,23 +89,19 @@ export function scIdBytesOf(scId: string): Uint8Array | undefined {
   return UUID_V4.test(scId) ? fromHex(scId.replaceAll("-", "")) : undefined;
 }
 
-/** Reads an entry as Fig. 6 prints it. Throws CONTRACT_INVALID or CONTRACT_ALGORITHM. */
+/** Reads an entry as Fig. 6 prints it. @throws AbsError CONTRACT_INVALID */
 export function parseContract(entry: unknown, secrets: readonly GenerationSecret[]): Contract {
   const fields = objectOf(entry, "contract", NAMES);
   const scId = String(fields["sc-id"]).toLowerCase();
   const scIdBytes = scIdBytesOf(scId);
   if (scIdBytes === undefined) throw invalid("sc-id", fields["sc-id"], "a UUID of version 4");
   const lifetime = objectOf(fields["lifetime"], "lifetime", LIFETIME_NAMES);
-  for (const { generation, secret } of secrets) {
-    if (!isCount(generation) || generation > 0xffffffff) {
-      throw invalid("generation", generation, "an integer of 32 bits");
-    }
-    if (secret.length !== 32) throw invalid("secret", `${secret.length} bytes`, "32 bytes");
-  }
+  const algorithm = oneOf(fields["encryption_algo"], ALGORITHM_NAMES, "encryption_algo");
+  checkSecrets(algorithm, secrets);
   return {
     scId,
     scIdBytes,
-    algorithm: algorithmOf(fields["encryption_algo"], scId),
+    algorithm,
     hash: oneOf(fields["hash_algo"], HASH_NAMES, "hash_algo"),
     protection: oneOf(fields["protection"] ?? "integrity", PROTECTIONS, "protection"),
     quickmode: oneOf(String(fields["quickmode"] ?? false), BOOLEANS, "quickmode") === "true",
@@ -115,15 +118,26 @@ const PROTECTIONS = ["integrity", "confidential"] as const;
 const BOOLEANS = ["true", "false"] as const;
 const STATES = ["true", "false", "expired"] as const;
 
-function algorithmOf(value: unknown, scId: string): AlgorithmName {
-  if (value === "rsa256") {
-    throw new AbsError(
-      "CONTRACT_ALGORITHM",
-      `Contract ${scId} names the algorithm rsa256, which is reserved and not built yet.`,
-      `Use one of ${ALGORITHM_NAMES.join(", ")}.`,
-    );
+/** The cipher of a contract's packets. */
+export function cipherOf({ algorithm }: Pick<Contract, "algorithm">): CipherName {
+  return algorithm === "rsa256" ? "aes-256-gcm" : algorithm;
+}
+
+/** What a generation's commitment on the ledger covers. */
+export function secretBytesOf({ secret, rsa }: GenerationSecret): Uint8Array {
+  return rsa === undefined ? secret : concat(secret, rsa.der);
+}
+
+function checkSecrets(algorithm: AlgorithmName, secrets: readonly GenerationSecret[]): void {
+  for (const { generation, secret, rsa } of secrets) {
+    if (!isCount(generation) || generation > 0xffffffff) {
+      throw invalid("generation", generation, "an integer of 32 bits");
+    }
+    if (secret.length !== 32) throw invalid("secret", `${secret.length} bytes`, "32 bytes");
+    if ((algorithm === "rsa256") === (rsa !== undefined)) continue;
+    const wanted = rsa === undefined ? "a private key beside the secret" : "left out";
+    throw invalid("rsa-key", rsa === undefined ? undefined : "there", `${wanted}: ${algorithm}`);
   }
-  return oneOf(value, ALGORITHM_NAMES, "encryption_algo");
 }
 
 function invalid(name: string, value: unknown, wanted: string): AbsError {

@@ -9,10 +9,10 @@ import { TENANT_TAG } from "../units.ts";
 import { type CookieReply, decodeCookieReply } from "../wire/cookie-reply.ts";
 import {
   decodeHandshake,
+  type HandshakeForm,
   type HandshakeMessage,
   type HandshakePayload,
   INITIATION,
-  RESPONSE,
 } from "../wire/handshake-message.ts";
 import { closeSession } from "./closing.ts";
 import { contractFits } from "./contract.ts";
@@ -91,6 +91,7 @@ export function startHandshake(
     use: undefined,
     noise: undefined,
     token: new Uint8Array(0),
+    form: INITIATION,
     message: new Uint8Array(0),
     wrongAnswers: 0,
     cookieAnswers: 0,
@@ -165,6 +166,7 @@ function attempt(state: SessionsState, pending: Pending): void {
     applicationTag: state.tagBytes(pending.tag),
     stamp,
     ephemeralSecret: state.random(32),
+    wrappedSecret: state.random(32),
   });
   if (written === undefined) {
     abandon(state, pending, "unknown-peer");
@@ -173,6 +175,7 @@ function attempt(state: SessionsState, pending: Pending): void {
   pending.use = use;
   pending.noise = written.noise;
   pending.token = written.token;
+  pending.form = written.form;
   pending.message = written.message;
   pending.wrongAnswers = 0;
   pending.attemptAt = state.now;
@@ -194,7 +197,7 @@ function takesOlder(state: SessionsState, { attempts }: Pending, peer: PeerState
 }
 
 function sendInitiation(state: SessionsState, pending: Pending, peer: PeerState): void {
-  writeMacs(INITIATION, pending.message, {
+  writeMacs(pending.form, pending.message, {
     mac1Key: peer.mac1Key,
     cookie: freshCookie(state, peer),
   });
@@ -225,7 +228,7 @@ function takeCookie(
   reply: CookieReply,
 ): Refusal | undefined {
   if (pending.wrongAnswers >= WRONG_ANSWERS_MAX) return "answer-limit";
-  const mac1 = pending.message.subarray(INITIATION.mac1, INITIATION.mac2);
+  const mac1 = pending.message.subarray(pending.form.mac1, pending.form.mac2);
   const cookie = openCookie(reply, peer.config.staticPublic, mac1);
   if (cookie === undefined) {
     pending.wrongAnswers++;
@@ -245,15 +248,19 @@ function pendingOf(state: SessionsState, index: number): Pending | undefined {
 }
 
 /** A response: checks all of it, then makes the session. */
-export function acceptResponse(state: SessionsState, event: HandshakeEvent): Refused | undefined {
-  const message = decodeHandshake(RESPONSE, event.message);
+export function acceptResponse(
+  state: SessionsState,
+  event: HandshakeEvent,
+  form: HandshakeForm,
+): Refused | undefined {
+  const message = decodeHandshake(form, event.message);
   if (typeof message === "string") return refused(message);
   const pending = pendingOf(state, message.receiverIndex);
   if (pending?.noise === undefined || pending.use === undefined) {
     return refused("unexpected");
   }
   if (pending.wrongAnswers >= WRONG_ANSWERS_MAX) return refused("answer-limit", pending.peer);
-  if (event.mac1Checked !== true && !mac1Holds(RESPONSE, event.message, state.mac1Key)) {
+  if (event.mac1Checked !== true && !mac1Holds(form, event.message, state.mac1Key)) {
     return refused("mac1", pending.peer);
   }
   const refusal = finishHandshake(state, pending, message);

@@ -8,6 +8,7 @@ import { toHex } from "../bytes.ts";
 import { assert } from "../errors.ts";
 import type { EpochSeconds, Micros, PeerIndex, Role, SessionSlot, WallMillis } from "../units.ts";
 import { type TagIndex, TENANT_TAG } from "../units.ts";
+import type { HandshakeForm } from "../wire/handshake-message.ts";
 import { type ContractCarried, type ContractUse, endOfUse } from "./contract.ts";
 import { ContractBook } from "./contract-book.ts";
 import { CookieIssuer } from "./cookies.ts";
@@ -107,6 +108,7 @@ export type Pending = Binding & {
   use: ContractUse | undefined;
   noise: HandshakeState | undefined;
   token: Uint8Array;
+  form: HandshakeForm;
   message: Uint8Array;
   wrongAnswers: number;
   cookieAnswers: number;

@@ -111,6 +111,7 @@ function planOf(changes: Partial<HandshakePlan> & Pick<HandshakePlan, "use">): H
     applicationTag: APPLICATION_TAG.subarray(0, 16),
     stamp: INITIATOR_STAMP,
     ephemeralSecret: counting(0x81, 32),
+    wrappedSecret: new Uint8Array(32),
     ...changes,
   };
 }
