@@ -8,9 +8,14 @@ import {
   TENANT_TAG,
   type WallMillis,
 } from "../units.ts";
-import { type Contract, contractFits, parseContract, scIdBytesOf } from "./contract.ts";
+import {
+  type Contract,
+  contractFits,
+  drawContractSecret,
+  parseContract,
+  scIdBytesOf,
+} from "./contract.ts";
 import { ContractBook } from "./contract-book.ts";
-import { RsaKeyPair } from "./rsa-wrap.ts";
 
 /** Figure 6 as printed. */
 const FIG_6 = {
@@ -24,8 +29,7 @@ const FIG_6 = {
 };
 const SECRET = {
   generation: 1,
-  secret: new Uint8Array(32).fill(1),
-  rsa: RsaKeyPair.generate(),
+  secret: drawContractSecret("rsa256", (size) => new Uint8Array(size).fill(1)),
 };
 const APP = 1 as TagIndex;
 const PEER = 0 as PeerIndex;
@@ -63,12 +67,13 @@ test("Fig. 6, whatever its `active` says, is over since 2019: it can carry nothi
   expect(book.find(scIdBytesOf(FIG_6["sc-id"]) ?? SECRET.secret, 1)).toBe("contract-inactive");
 });
 
-test("an rsa256 contract needs its key pair, and others must not bring one", () => {
-  const { generation, secret } = SECRET;
-  const bare = codeOf(() => parseContract(FIG_6, [{ generation, secret }]));
-  expect(bare).toStartWith("CONTRACT_INVALID: The contract's rsa-key");
+test("an rsa256 contract's secret ends in its private key, and others must not", () => {
+  const bare = { ...SECRET, secret: SECRET.secret.subarray(0, 32) };
+  expect(codeOf(() => parseContract(FIG_6, [bare]))).toContain("a private key after them");
+  const spoilt = { ...SECRET, secret: SECRET.secret.subarray(0, 1000) };
+  expect(codeOf(() => parseContract(FIG_6, [spoilt]))).toStartWith("RSA_KEY_INVALID");
   const aes = { ...FIG_6, encryption_algo: "aes-128-gcm" };
-  expect(codeOf(() => parseContract(aes, [SECRET]))).toContain("left out");
+  expect(codeOf(() => parseContract(aes, [SECRET]))).toContain("must be 32 bytes");
 });
 
 describe("booleans and states as strings and as themselves", () => {

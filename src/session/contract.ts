@@ -8,7 +8,7 @@ import { concat, fromHex } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
 import { type EpochSeconds, type PeerIndex, type TagIndex, TENANT_TAG } from "../units.ts";
 import { HASH_NAMES, type HashName } from "./hashes.ts";
-import type { RsaKeyPair } from "./rsa-wrap.ts";
+import { RsaKeyPair } from "./rsa-wrap.ts";
 
 /** What packets can be sealed with. */
 export const CIPHER_NAMES = ["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"] as const;
@@ -25,7 +25,7 @@ export type GenerationSecret = {
   readonly generation: number;
   /** 32 bytes: the pre-shared key of the handshake. */
   readonly secret: Uint8Array;
-  /** With `rsa256`: the key pair that both sides hold. */
+  /** Of an `rsa256` contract: the key pair that both sides hold. */
   readonly rsa?: RsaKeyPair;
   /** From then on this generation opens nothing; absent: as long as the contract. */
   readonly endsAt?: EpochSeconds;
@@ -71,6 +71,7 @@ export type ContractRule = {
 /** A contract and the generation of its secret, as one message names them. */
 export type ContractUse = { readonly contract: Contract; readonly generation: GenerationSecret };
 
+export const PSK_BYTES = 32;
 const UUID_V4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const NAMES = new Set([
   "sc-id",
@@ -89,7 +90,10 @@ export function scIdBytesOf(scId: string): Uint8Array | undefined {
   return UUID_V4.test(scId) ? fromHex(scId.replaceAll("-", "")) : undefined;
 }
 
-/** Reads an entry as Fig. 6 prints it. @throws AbsError CONTRACT_INVALID */
+/**
+ * Reads an entry as Fig. 6 prints it, with its secrets as `drawContractSecret` makes them.
+ * @throws AbsError CONTRACT_INVALID, RSA_KEY_INVALID
+ */
 export function parseContract(entry: unknown, secrets: readonly GenerationSecret[]): Contract {
   const fields = objectOf(entry, "contract", NAMES);
   const scId = String(fields["sc-id"]).toLowerCase();
@@ -97,7 +101,7 @@ export function parseContract(entry: unknown, secrets: readonly GenerationSecret
   if (scIdBytes === undefined) throw invalid("sc-id", fields["sc-id"], "a UUID of version 4");
   const lifetime = objectOf(fields["lifetime"], "lifetime", LIFETIME_NAMES);
   const algorithm = oneOf(fields["encryption_algo"], ALGORITHM_NAMES, "encryption_algo");
-  checkSecrets(algorithm, secrets);
+  const generations = secrets.map((secret) => generationOf(algorithm, secret));
   return {
     scId,
     scIdBytes,
@@ -110,7 +114,7 @@ export function parseContract(entry: unknown, secrets: readonly GenerationSecret
     keyregen: countOf(lifetime["keyregen"], "lifetime.keyregen", 0) as EpochSeconds,
     busySeconds: countOf(lifetime["busytime"], "lifetime.busytime", 1),
     idleSeconds: countOf(lifetime["idletime"], "lifetime.idletime", 1),
-    secrets: [...secrets].sort((left, right) => left.generation - right.generation),
+    secrets: generations.sort((left, right) => left.generation - right.generation),
   };
 }
 
@@ -123,21 +127,32 @@ export function cipherOf({ algorithm }: Pick<Contract, "algorithm">): CipherName
   return algorithm === "rsa256" ? "aes-256-gcm" : algorithm;
 }
 
-/** What a generation's commitment on the ledger covers. */
-export function secretBytesOf({ secret, rsa }: GenerationSecret): Uint8Array {
-  return rsa === undefined ? secret : concat(secret, rsa.der);
+/**
+ * A fresh secret for a contract: 32 random bytes, the pre-shared key; with `rsa256` the private key
+ * (PKCS #8, DER) follows. These bytes are what is handed out, and what the ledger commits to.
+ */
+export function drawContractSecret(
+  algorithm: AlgorithmName,
+  random: (sizeBytes: number) => Uint8Array,
+): Uint8Array {
+  const key = random(PSK_BYTES);
+  return algorithm === "rsa256" ? concat(key, RsaKeyPair.generate().der) : key;
 }
 
-function checkSecrets(algorithm: AlgorithmName, secrets: readonly GenerationSecret[]): void {
-  for (const { generation, secret, rsa } of secrets) {
-    if (!isCount(generation) || generation > 0xffffffff) {
-      throw invalid("generation", generation, "an integer of 32 bits");
-    }
-    if (secret.length !== 32) throw invalid("secret", `${secret.length} bytes`, "32 bytes");
-    if ((algorithm === "rsa256") === (rsa !== undefined)) continue;
-    const wanted = rsa === undefined ? "a private key beside the secret" : "left out";
-    throw invalid("rsa-key", rsa === undefined ? undefined : "there", `${wanted}: ${algorithm}`);
+function generationOf(algorithm: AlgorithmName, given: GenerationSecret): GenerationSecret {
+  const { generation, secret } = given;
+  if (!isCount(generation) || generation > 0xffffffff) {
+    throw invalid("generation", generation, "an integer of 32 bits");
   }
+  if (algorithm !== "rsa256") {
+    if (secret.length === PSK_BYTES) return given;
+    throw invalid("secret", `${secret.length} bytes`, "32 bytes");
+  }
+  if (secret.length <= PSK_BYTES) {
+    throw invalid("secret", `${secret.length} bytes`, "32 bytes and a private key after them");
+  }
+  const rsa = RsaKeyPair.fromDer(secret.subarray(PSK_BYTES));
+  return { ...given, secret: secret.slice(0, PSK_BYTES), rsa };
 }
 
 function invalid(name: string, value: unknown, wanted: string): AbsError {

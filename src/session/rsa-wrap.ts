@@ -25,19 +25,17 @@ export class RsaKeyPair {
     this.publicKey = createPublicKey(privateKey);
   }
 
-  /** From PKCS #8 as PEM. @throws AbsError RSA_KEY_INVALID, which never shows the key */
-  static fromPem(pem: string): RsaKeyPair {
+  /** From PKCS #8 in DER. @throws AbsError RSA_KEY_INVALID, which never shows the key */
+  static fromDer(der: Uint8Array): RsaKeyPair {
     let key: KeyObject;
     try {
-      key = createPrivateKey({ key: pem, format: "pem" });
+      key = createPrivateKey({ key: Buffer.from(der), format: "der", type: "pkcs8" });
     } catch {
-      throw invalid("it is not a private key in PEM");
+      throw invalid("it is not a private key in PKCS #8");
     }
     const bits = key.asymmetricKeyDetails?.modulusLength;
     if (key.asymmetricKeyType !== "rsa" || bits !== RSA_BITS) {
-      throw invalid(
-        `it is ${key.asymmetricKeyType} of ${bits ?? "no"} bits, not RSA of ${RSA_BITS}`,
-      );
+      throw invalid(`it is not RSA of ${RSA_BITS} bits`);
     }
     return new RsaKeyPair(key);
   }
@@ -46,12 +44,7 @@ export class RsaKeyPair {
     return new RsaKeyPair(generateKeyPairSync("rsa", { modulusLength: RSA_BITS }).privateKey);
   }
 
-  /** PKCS #8: a secret. */
-  get pem(): string {
-    return this.privateKey.export({ format: "pem", type: "pkcs8" }) as string;
-  }
-
-  /** PKCS #8 in DER, what the ledger's commitment covers beside the pre-shared key: a secret. */
+  /** PKCS #8 in DER: a secret. */
   get der(): Uint8Array {
     return this.privateKey.export({ format: "der", type: "pkcs8" });
   }
