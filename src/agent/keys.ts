@@ -30,7 +30,7 @@ export function generateTag(): string {
 }
 
 /** A fresh contract: its SC-ID and the first generation of its secret. */
-export function generateContractSecret(algorithm: AlgorithmName): {
+export function generateContractSecret(algorithm: AlgorithmName = "aes-128-gcm"): {
   readonly scId: string;
   readonly secret: string;
 } {

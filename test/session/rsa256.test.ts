@@ -4,25 +4,16 @@
  */
 import { expect, test } from "bun:test";
 import { generateKeyPairSync } from "node:crypto";
-import { concat } from "../../src/bytes.ts";
-import type { Contract } from "../../src/session/contract.ts";
 import { mac1KeyOf, writeMacs } from "../../src/session/mac.ts";
 import { RsaKeyPair } from "../../src/session/rsa-wrap.ts";
 import { RSA_INITIATION } from "../../src/wire/handshake-message.ts";
 import { seed } from "../prng.ts";
 import { forgeInitiation, hand, KEYS_B, machineOf, useOf } from "./forging.ts";
-import { APP1, contractOf, PEER, pairOf, SECOND_SC_ID, secretOf } from "./setup.ts";
+import { APP1, contractOf, PEER, pairOf, rsaContract, SECOND_SC_ID } from "./setup.ts";
 
 const RSA = RsaKeyPair.generate();
 const RSA_CONTRACT = rsaContract(RSA);
 const AES_CONTRACT = contractOf({ "sc-id": SECOND_SC_ID });
-
-function rsaContract(rsa: RsaKeyPair): Contract {
-  const { generation, secret } = secretOf(1);
-  return contractOf({ encryption_algo: "rsa256" }, [
-    { generation, secret: concat(secret, rsa.der) },
-  ]);
-}
 
 test("both sides name an rsa256 contract: types 4 and 5, and packets under AES-256-GCM", () => {
   const { network, a, b } = pairOf(seed, { contracts: [RSA_CONTRACT] });
