@@ -1,7 +1,8 @@
 /**
  * Keeps secrets in memory from getting out by a crash or another user: no core dump (RLIMIT_CORE
  * 0), and /proc/PID/mem, environ and the like belong to root alone (PR_SET_DUMPABLE 0; prctl(2)).
- * What root can read is in docs/threat-model.md. For processes that hold keys, before they read any.
+ * What root can read is in docs/threat-model.md. For processes that hold keys, called before they
+ * read any.
  */
 import { dlopen } from "bun:ffi";
 import { AbsError } from "../errors.ts";
