@@ -96,6 +96,7 @@ export class LedgerThread {
 
   /** Ends the node; resolves when its thread is gone. */
   async stop(): Promise<void> {
+    if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#again);
     if (this.#worker !== undefined) {
