@@ -189,6 +189,16 @@ test("a store that cannot be opened: the agent waits for nobody, and it comes la
   expect(thread.contracts?.length).toBe(1);
 });
 
+test("a VM that may be a copy: its node observes", async () => {
+  const thread = start();
+  await thread.untilRead(20_000);
+  thread.join(new Seams());
+  expect(await thread.status()).toMatchObject({ is_observing: false });
+  thread.observe("resumed");
+  expect(await thread.status()).toMatchObject({ is_observing: true });
+  await until("it to be told", () => eventsOf("ledger-observing").length === 1);
+});
+
 test("a folder without keys is an error at once", () => {
   rmSync(fileIn(join(dir, "web"), "keys"));
   expect(() => start()).toThrow("no keys");
