@@ -101,7 +101,7 @@ export function parseContract(entry: unknown, secrets: readonly GenerationSecret
   if (scIdBytes === undefined) throw invalid("sc-id", fields["sc-id"], "a UUID of version 4");
   const lifetime = objectOf(fields["lifetime"], "lifetime", LIFETIME_NAMES);
   const algorithm = oneOf(fields["encryption_algo"], ALGORITHM_NAMES, "encryption_algo");
-  const generations = secrets.map((secret) => generationOf(algorithm, secret));
+  const generations = secrets.map((secret) => generationSecret(algorithm, secret));
   return {
     scId,
     scIdBytes,
@@ -139,7 +139,20 @@ export function drawContractSecret(
   return algorithm === "rsa256" ? concat(key, RsaKeyPair.generate().der) : key;
 }
 
-function generationOf(algorithm: AlgorithmName, given: GenerationSecret): GenerationSecret {
+/** Whether the bytes are of the form that `drawContractSecret` makes. */
+export function isContractSecret(algorithm: AlgorithmName, secret: Uint8Array): boolean {
+  if (algorithm !== "rsa256") return secret.length === PSK_BYTES;
+  return RsaKeyPair.isDer(secret.subarray(PSK_BYTES));
+}
+
+/**
+ * A generation as sessions use it: what `drawContractSecret` joined is taken apart.
+ * @throws AbsError CONTRACT_INVALID, RSA_KEY_INVALID
+ */
+export function generationSecret(
+  algorithm: AlgorithmName,
+  given: GenerationSecret,
+): GenerationSecret {
   const { generation, secret } = given;
   if (!isCount(generation) || generation > 0xffffffff) {
     throw invalid("generation", generation, "an integer of 32 bits");

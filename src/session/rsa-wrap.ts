@@ -40,6 +40,15 @@ export class RsaKeyPair {
     return new RsaKeyPair(key);
   }
 
+  static isDer(der: Uint8Array): boolean {
+    try {
+      RsaKeyPair.fromDer(der);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   static generate(): RsaKeyPair {
     return new RsaKeyPair(generateKeyPairSync("rsa", { modulusLength: RSA_BITS }).privateKey);
   }
