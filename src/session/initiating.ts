@@ -15,7 +15,7 @@ import {
   INITIATION,
 } from "../wire/handshake-message.ts";
 import { closeSession } from "./closing.ts";
-import { contractFits } from "./contract.ts";
+import { type ContractUse, contractFits } from "./contract.ts";
 import { COOKIE_LIFE_MICROS, openCookie } from "./cookies.ts";
 import { beginAsInitiator, establish, OLDER_MICROS } from "./establishing.ts";
 import { readResponse, sessionKeys, tokenHolds, writeInitiation } from "./key-agreement.ts";
@@ -89,6 +89,7 @@ export function startHandshake(
     nextAttemptAt: state.now,
     senderIndex: 0,
     use: undefined,
+    tried: new Set(),
     noise: undefined,
     token: new Uint8Array(0),
     form: INITIATION,
@@ -150,7 +151,7 @@ function fail(state: SessionsState, { peer, tag, role }: Binding, reason: FailRe
 /** One attempt: new ephemeral key, stamp and index. The answer to the attempt before is void. */
 function attempt(state: SessionsState, pending: Pending): void {
   const peer = state.peerAt(pending.peer);
-  const use = peer && state.chooseContract(pending, () => takesOlder(state, pending, peer));
+  const use = peer && chooseUse(state, pending, peer);
   if (peer === undefined || use === undefined) {
     abandon(state, pending, peer === undefined ? "unknown-peer" : "no-contract");
     return;
@@ -185,6 +186,23 @@ function attempt(state: SessionsState, pending: Pending): void {
   pending.nextAttemptAt = (pending.startedAt + wait * jitter) as Micros;
   if (save !== undefined) state.emit({ type: "persist-stamp", stamp: save });
   sendInitiation(state, pending, peer);
+}
+
+/** Each attempt under another contract, as far as there are: the peer may not take one of them. */
+function chooseUse(
+  state: SessionsState,
+  pending: Pending,
+  peer: PeerState,
+): ContractUse | undefined {
+  const { tried } = pending;
+  const use = state.chooseContract(pending, {
+    takesOlder: () => takesOlder(state, pending, peer),
+    avoids: (scId) => tried.has(scId),
+  });
+  if (use === undefined) return undefined;
+  if (tried.has(use.contract.scId)) tried.clear();
+  tried.add(use.contract.scId);
+  return use;
 }
 
 /**

@@ -11,7 +11,7 @@ import {
   type HandshakeMessage,
 } from "../wire/handshake-message.ts";
 import { type ContractUse, contractFits } from "./contract.ts";
-import { establish, makeRoomForUnconfirmed } from "./establishing.ts";
+import { establish, makeRoomForUnconfirmed, unconfirmedOf } from "./establishing.ts";
 import { freshCookie } from "./initiating.ts";
 import {
   type ReadInitiation,
@@ -118,8 +118,13 @@ function respond(state: SessionsState, claim: Claim, event: HandshakeEvent): Ref
   const { peer, tag, message, read } = claim;
   const peerState = state.peerAt(peer);
   state.prove(peer, claim.use);
-  // The initiator comes again when it does not hold what we name.
-  const myUse = state.chooseContract(claim, () => state.fraction() < 0.5);
+  // The initiator comes again when it does not take what we name: then it is something else.
+  const unconfirmed = unconfirmedOf(state, claim);
+  const last = unconfirmed.at(-1)?.myUse;
+  const myUse = state.chooseContract(claim, {
+    takesOlder: () => last !== undefined && state.contracts.isNewest(last),
+    avoids: (scId) => unconfirmed.some((session) => session.myUse.contract.scId === scId),
+  });
   if (peerState === undefined || myUse === undefined) return "contract-none";
   makeRoomForUnconfirmed(state, claim);
   const slot = state.takeSlot(peer);
