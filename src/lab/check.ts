@@ -4,10 +4,13 @@
  * says, by an event that names the flow, and by the absence of payload on the server's inside.
  */
 
+import { assert } from "../errors.ts";
 import type { Captured, Tap } from "./capture.ts";
 import { type CommandResult, lastWords, waitFor } from "./command.ts";
 import { type AgentEvent, eventWords, type FlowPattern, namesFlow } from "./event-reader.ts";
 import { canonical, PROTOCOL } from "./frames.ts";
+import type { Lab } from "./lab.ts";
+import type { LabLedger } from "./lab-ledger.ts";
 import type { LabSettings, VmName } from "./lab-plan.ts";
 import { PacketSocket } from "./packet-socket.ts";
 import type { Site } from "./site.ts";
@@ -18,6 +21,8 @@ export interface Check {
   /** What is done, in one sentence. */
   readonly tried: string;
   readonly expected: string;
+  /** Done before the first check, for what takes its time to show an effect. */
+  readonly prepare?: (story: StoryContext) => Promise<void>;
   readonly run: (story: StoryContext) => Promise<Observed>;
   /** What to change so that the cause of success is gone and the check must fail. */
   readonly sabotage: { readonly words: string; readonly settings: Partial<LabSettings> };
@@ -37,12 +42,23 @@ export interface Observed {
 export class StoryContext {
   readonly switchTap: Tap;
   readonly #vmTaps = new Map<string, Tap>();
+  readonly site: Site;
+  /** What a check's prepare() leaves to its run(). */
+  readonly notes = new Map<string, string>();
+  readonly #ledger: LabLedger | undefined;
   #marks = new Map<string, number>();
 
-  constructor(readonly site: Site) {
+  constructor({ site, ledger }: Lab) {
+    this.site = site;
+    this.#ledger = ledger;
     this.switchTap = site.tapSwitch();
     for (const vm of site.vms) this.#vmTaps.set(vm.name, site.tapVm(vm.name));
     this.begin();
+  }
+
+  get ledger(): LabLedger {
+    assert(this.#ledger !== undefined, "a lab with agents has a ledger");
+    return this.#ledger;
   }
 
   /** Forgets frames and events of earlier checks. */

@@ -37,6 +37,8 @@ export interface LedgerPlan {
 export interface NodeStatus {
   readonly height: number;
   readonly block_hash: string;
+  /** Of a master: contracts and records that wait for a block. */
+  readonly waiting?: number;
   readonly peers: readonly { readonly node_id: string; readonly is_connected: boolean }[];
 }
 

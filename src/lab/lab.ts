@@ -106,6 +106,15 @@ export async function labUp(name: string, settings: LabSettings = DEFAULT_SETTIN
   const directory = labDirectory(name);
   mkdirSync(directory, { mode: 0o711 });
   writeFileSync(ownerFile(name), processMark(process.pid));
+  try {
+    return await bringUp(name, directory, settings);
+  } catch (thrown) {
+    await removeSite(labPrefix(name), directory);
+    throw thrown;
+  }
+}
+
+async function bringUp(name: string, directory: string, settings: LabSettings): Promise<Lab> {
   const tenants = labTenants(settings, ledgerDirectory(directory));
   const ledger = settings.agents === "run" ? await initLedger(directory, settings) : undefined;
   const site = await Site.open({
@@ -133,7 +142,8 @@ export async function labUp(name: string, settings: LabSettings = DEFAULT_SETTIN
   }
 }
 
-function ledgerDirectory(directory: string): string {
+/** Folders of the ledger's nodes, by VM and `master`. */
+export function ledgerDirectory(directory: string): string {
   return `${directory}/ledger`;
 }
 

@@ -69,7 +69,7 @@ export class Site {
     mkdirSync(directory, { recursive: true });
     chmodSync(directory, 0o711); // servers run as users of their own must reach their directories
     const size = mtu === undefined ? {} : { mtu };
-    await createTopology({ prefix, vms: [...this.vms, ...this.#machines], ...size });
+    await createTopology({ prefix, vms: this.vms, bare: this.#machines, ...size });
     this.#ports = switchPorts(
       prefix,
       this.vms.map((vm) => vm.name),

@@ -4,13 +4,22 @@
  */
 import { AbsError, messageOf } from "../errors.ts";
 import { type Check, type Observed, StoryContext } from "./check.ts";
+import { CONTRACT_CHECKS } from "./checks-contracts.ts";
 import { INJECTED_CHECKS } from "./checks-injected.ts";
-import { LOCAL_CHECKS } from "./checks-local.ts";
+import { LEDGER_CHECKS } from "./checks-ledger.ts";
+import { DEATH_CHECKS, LOCAL_CHECKS } from "./checks-local.ts";
 import { PROGRAM_CHECKS } from "./checks-programs.ts";
-import type { Site } from "./site.ts";
+import type { Lab } from "./lab.ts";
 
-/** In the order they are told; agent-killed and agent-back come last since they change the lab. */
-export const CHECKS: readonly Check[] = [...PROGRAM_CHECKS, ...INJECTED_CHECKS, ...LOCAL_CHECKS];
+/** In the order they are told; those in which agents end come last since they change the lab. */
+export const CHECKS: readonly Check[] = [
+  ...PROGRAM_CHECKS,
+  ...INJECTED_CHECKS,
+  ...LOCAL_CHECKS,
+  ...CONTRACT_CHECKS,
+  ...LEDGER_CHECKS,
+  ...DEATH_CHECKS,
+];
 
 /** One line of `abs lab run --output json`. */
 export interface CheckResult {
@@ -40,14 +49,16 @@ export function chooseChecks(names: readonly string[]): readonly Check[] {
   return names.length === 0 ? CHECKS : CHECKS.filter((check) => names.includes(check.name));
 }
 
-/** Runs the checks one after the other on a site that is up; `tell` hears of each as it ends. */
+/** Runs the checks one after the other on a lab that is up; `tell` hears of each as it ends. */
 export async function runStory(
-  site: Site,
+  lab: Lab,
   checks: readonly Check[],
   options: { readonly tell?: (result: CheckResult) => void; readonly signal?: AbortSignal } = {},
 ): Promise<StoryResult> {
-  const story = new StoryContext(site);
+  const story = new StoryContext(lab);
   const results: CheckResult[] = [];
+  // What could not be prepared shows in its check.
+  for (const { prepare } of checks) await prepare?.(story).catch(() => {});
   for (const check of checks) {
     options.signal?.throwIfAborted();
     story.begin();

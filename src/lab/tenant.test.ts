@@ -10,7 +10,7 @@ const settings = [
 ];
 
 test.each(settings)("every agent's file is valid; sabotage: $name", ({ settings }) => {
-  for (const tenant of labTenants({ ...DEFAULT_SETTINGS, ...settings })) {
+  for (const tenant of labTenants({ ...DEFAULT_SETTINGS, ...settings }, "/ledger")) {
     for (const { vm } of tenant.plan.agents) {
       const text = JSON.stringify(tenant.provisioningOf(vm.name));
       const provisioning = parseProvisioning(text, `${vm.name}.json`);

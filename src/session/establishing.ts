@@ -99,6 +99,10 @@ export function establish(state: SessionsState, agreed: Agreed): Session {
     tag,
     myRole: role,
     initiator,
+    under: [agreed.myUse, agreed.peerUse].map(({ contract, generation }) => ({
+      scId: contract.scId,
+      generation: generation.generation,
+    })),
     out,
     in: incoming,
     sendNow: initiator,
