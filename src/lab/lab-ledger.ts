@@ -74,7 +74,13 @@ export class LabLedger {
     const run = [...this.plan.abs, "ledger", "master", "run", "--dir", directory];
     const command = wrap([...run, "--events", `${directory}/events.ndjson`]);
     const process = startBackground(command, { logFile: `${directory}/log`, directory });
-    const service = { vm: MASTER_FOLDER, name: "ledger", port: PEER_PORT, process, directory };
+    const service = {
+      vm: this.plan.master.name,
+      name: "ledger",
+      port: PEER_PORT,
+      process,
+      directory,
+    };
     let code: number | undefined;
     void process.exited.then((ended) => {
       code = ended;

@@ -33,7 +33,7 @@ export const VMS: Readonly<Record<VmName, VmPlan>> = {
 /** On the same wire and nobody's VM: what an attacker at the bridge calls itself. */
 export const STRANGER: VmPlan = vm("stranger", 99);
 /** The machine of the ledger's master; it has no agent, and only validators speak with it. */
-export const MASTER: VmPlan = vm("master", 9);
+export const MANAGER: VmPlan = vm("manager", 9);
 
 function vm(name: string, number: number): VmPlan {
   const digits = String(number).padStart(2, "0");

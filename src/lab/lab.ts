@@ -16,7 +16,7 @@ import {
   DEFAULT_SETTINGS,
   type LabSettings,
   labTenants,
-  MASTER,
+  MANAGER,
   REDIS_PORT,
   VMS,
 } from "./lab-plan.ts";
@@ -122,7 +122,7 @@ async function bringUp(name: string, directory: string, settings: LabSettings): 
     directory,
     abs: ownCommand(),
     tenants,
-    machines: [MASTER],
+    machines: [MANAGER],
     agents: settings.agents,
     onStop: settings.onStop,
   });
@@ -152,7 +152,7 @@ async function initLedger(directory: string, { ledger }: LabSettings): Promise<L
     abs: ownCommand(),
     directory: ledgerDirectory(directory),
     tenant: "tenant-a",
-    master: MASTER,
+    master: MANAGER,
     validators: ledger.validators.map((name) => VMS[name]),
   });
 }
@@ -163,7 +163,7 @@ async function startLedger(
   { ledger: settings }: LabSettings,
 ): Promise<void> {
   if (settings.master === "none") return;
-  await site.keep(ledger.startMaster((command) => site.inside(MASTER.name, command)));
+  await site.keep(ledger.startMaster((command) => site.inside(MANAGER.name, command)));
   await ledger.issue(site.options.tenants[0]?.contracts ?? [], settings.commitments);
 }
 
