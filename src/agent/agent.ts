@@ -220,7 +220,7 @@ async function assemble(
     onChange: () => remembered.note(driver.installed),
   });
   const names = { provisioning, ...compiled };
-  const resumed = () => events.write({ event: "vm-resumed", sessions: "forgotten" });
+  const resumed = () => noteResumed(events, ledger);
   const reader = new PuntReader(worker, driver, names, ports.outsideMtu(), resumed);
   const status = new StatusServer(stateDir, { worker, driver, shim, ports, options, ledger });
   agent = new Agent(options, shim, ports, worker, driver, reader, remembered, status, ledger);
@@ -236,6 +236,11 @@ async function assemble(
   joinLedger(running);
   greetAgain(running);
   return running;
+}
+
+function noteResumed(events: EventLog, ledger: AgentLedger | undefined): void {
+  events.write({ event: "vm-resumed", sessions: "forgotten" });
+  ledger?.thread.observe("this VM was resumed or cloned");
 }
 
 function joinLedger(agent: Agent): void {

@@ -3,12 +3,14 @@
  * running sessions without losing a packet, and its own connections pass the data plane while
  * nobody else's do. docs/provisioning.md "With a ledger", docs/wire.md "Lifetimes".
  */
+import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { runCommand, waitFor } from "../../src/lab/command.ts";
 import type { AgentEvent } from "../../src/lab/event-reader.ts";
 import { startIperf3 } from "../../src/lab/programs.ts";
 import type { Site } from "../../src/lab/site.ts";
 import { inVm, namespaceOf } from "../../src/lab/topology.ts";
+import { fileIn } from "../../src/node/node-folder.ts";
 import {
   BARE,
   CLIENT,
@@ -186,6 +188,26 @@ test(
     expect(from).toBeGreaterThan(0);
   },
   MINUTE_MS,
+);
+
+test(
+  "an SCD that somebody changed on one VM's disk is repaired, and the agent's log says so",
+  async () => {
+    if (BARE) return;
+    const store = new Database(fileIn(bed.folder("client"), "store"));
+    const from = countOf("client");
+    const row = store.query("SELECT id, bytes FROM entry").get() as {
+      readonly id: string;
+      readonly bytes: Uint8Array;
+    };
+    row.bytes[20] ^= 1;
+    store.query("UPDATE entry SET bytes = ? WHERE id = ?").run(row.bytes, row.id);
+    store.close();
+    await eventOf("client", "ledger-own-root-differs", {}, from, 50_000);
+    await eventOf("client", "ledger-repaired", {}, from);
+    expect((await site.run("client", PING)).code).toBe(0);
+  },
+  2 * MINUTE_MS,
 );
 
 test(
