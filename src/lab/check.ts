@@ -21,7 +21,7 @@ export interface Check {
   /** What is done, in one sentence. */
   readonly tried: string;
   readonly expected: string;
-  /** Done before the first check, for what takes its time to show an effect. */
+  /** Begun with the story, beside other checks: what takes its time to show an effect. */
   readonly prepare?: (story: StoryContext) => Promise<void>;
   readonly run: (story: StoryContext) => Promise<Observed>;
   /** What to change so that the cause of success is gone and the check must fail. */
@@ -100,7 +100,7 @@ export class StoryContext {
 /** Longer than a packet may wait for a session (5 s): then its loss is an event. */
 const EVENT_TIMEOUT_MS = 7_000;
 /** How long a refused client is left waiting before it is ended. */
-export const CLIENT_PATIENCE_MS = 1_500;
+export const CLIENT_PATIENCE_MS = 1_000;
 /** How long an injected frame is given to show an effect. */
 const INJECTION_SETTLE_MS = 300;
 

@@ -19,6 +19,8 @@ import {
 import type { RedisUser } from "./programs.ts";
 
 const { db: DB, cache: CACHE } = VMS;
+/** A client that ought to be served. */
+const ANSWER_TIMEOUT_MS = 3_000;
 
 /** redis-cli as App1: its first payload is AUTH app1. */
 export function app1(address: string, ...command: readonly string[]): string[] {
@@ -47,7 +49,7 @@ function http(address: string, port: number): string[] {
 /** The application stores a value and reads it back. */
 async function redisWorks(story: StoryContext, from: VmName, address: string, app: typeof app1) {
   const value = `value-${Math.random().toString(36).slice(2)}`;
-  const options = { timeoutMs: 2 * CLIENT_PATIENCE_MS };
+  const options = { timeoutMs: ANSWER_TIMEOUT_MS };
   const set = await story.site.run(from, app(address, "SET", "story", value), options);
   const get = await story.site.run(from, app(address, "GET", "story"), options);
   const passed = set.stdout.trim() === "OK" && get.stdout.trim() === value;

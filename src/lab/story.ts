@@ -4,9 +4,9 @@
  */
 import { AbsError, messageOf } from "../errors.ts";
 import { type Check, type Observed, StoryContext } from "./check.ts";
-import { CONTRACT_CHECKS } from "./checks-contracts.ts";
+import { contractDeactivated, scdTampered, sessionsOnLedger } from "./checks-contracts.ts";
 import { INJECTED_CHECKS } from "./checks-injected.ts";
-import { LEDGER_CHECKS } from "./checks-ledger.ts";
+import { bothBack, ledgerAgreed, oneStopped, twoStopped } from "./checks-ledger.ts";
 import { DEATH_CHECKS, LOCAL_CHECKS } from "./checks-local.ts";
 import { PROGRAM_CHECKS } from "./checks-programs.ts";
 import type { Lab } from "./lab.ts";
@@ -16,8 +16,13 @@ export const CHECKS: readonly Check[] = [
   ...PROGRAM_CHECKS,
   ...INJECTED_CHECKS,
   ...LOCAL_CHECKS,
-  ...CONTRACT_CHECKS,
-  ...LEDGER_CHECKS,
+  ledgerAgreed,
+  sessionsOnLedger,
+  contractDeactivated,
+  oneStopped,
+  scdTampered,
+  twoStopped,
+  bothBack,
   ...DEATH_CHECKS,
 ];
 
@@ -58,9 +63,12 @@ export async function runStory(
   const story = new StoryContext(lab);
   const results: CheckResult[] = [];
   // What could not be prepared shows in its check.
-  for (const { prepare } of checks) await prepare?.(story).catch(() => {});
+  const prepared = new Map(
+    checks.map(({ name, prepare }) => [name, prepare?.(story).catch(() => {})]),
+  );
   for (const check of checks) {
     options.signal?.throwIfAborted();
+    await prepared.get(check.name);
     story.begin();
     const started = performance.now();
     const observed = await observe(story, check);

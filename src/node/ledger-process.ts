@@ -18,6 +18,7 @@ import { kernelRandom } from "../native/kernel-random.ts";
 import { PeerChannel } from "../peer/peer-channel.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
+import { committeeReach } from "./committee-reach.ts";
 import { ControlServer } from "./control-server.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
@@ -151,6 +152,7 @@ export class LedgerProcess {
   status(): Record<string, unknown> {
     const { participant } = this.runner;
     const { chain, term, stoppedBy } = participant;
+    const peers = this.#channel.status();
     return {
       role: this.options.role,
       node_id: this.keys.nodeId,
@@ -164,8 +166,9 @@ export class LedgerProcess {
       ...(participant.kind === "validator"
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
+      ...committeeReach(chain, this.keys.nodeId, peers),
       bad_frames: this.#badFrames,
-      peers: this.#channel.status().map(({ nodeId, isConnected, lost }) => ({
+      peers: peers.map(({ nodeId, isConnected, lost }) => ({
         ...{ node_id: nodeId, is_connected: isConnected, frames_lost: lost },
       })),
     };

@@ -36,6 +36,15 @@ export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "au
 };
 export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused";
 
+export type PeerStatus = {
+  readonly nodeId: string;
+  readonly isConnected: boolean;
+  /** Since it was last heard; undefined: it is not connected. */
+  readonly silentMs: number | undefined;
+  /** Frames that left the queue unsent. */
+  readonly lost: number;
+};
+
 type Peer = {
   readonly queue: SendQueue;
   connection: PeerConnection | undefined;
@@ -104,10 +113,12 @@ export class PeerChannel {
   }
 
   /** Peers, and whether each is connected. */
-  status(): { readonly nodeId: string; readonly isConnected: boolean; readonly lost: number }[] {
+  status(): PeerStatus[] {
+    const nowMs = performance.now();
     return [...this.#peers].map(([nodeId, { connection, queue }]) => ({
       nodeId,
       isConnected: connection !== undefined,
+      silentMs: connection === undefined ? undefined : nowMs - connection.heardMs,
       lost: queue.lost,
     }));
   }
