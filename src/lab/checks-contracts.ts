@@ -7,7 +7,7 @@
 import { MASTER_FOLDER } from "../node/ledger-init.ts";
 import { all, type Check, type Observed, type StoryContext } from "./check.ts";
 import { app1Works, app2, app2Works } from "./checks-programs.ts";
-import { lastWords, waitFor } from "./command.ts";
+import { errorWords, waitFor } from "./command.ts";
 import type { AgentEvent } from "./event-reader.ts";
 import { LEDGER, VMS, type VmName } from "./lab-plan.ts";
 import { tamper, tamperedCopies } from "./scd-tampering.ts";
@@ -126,7 +126,7 @@ async function deactivate(story: StoryContext): Promise<Observed> {
   if (scId === undefined) return { passed: false, words: "App2 has no session" };
   const before = sessions.filter((session) => isUnder(session, scId)).length;
   const result = await story.ledger.command(MASTER_FOLDER, ["contract", "deactivate", scId]);
-  if (result.code !== 0) return { passed: false, words: lastWords(result) };
+  if (result.code !== 0) return { passed: false, words: errorWords(result) };
   const sealedAt = performance.now();
   const words = `${before} of ${sessions.length} sessions were under ${scId.slice(0, 8)}…`;
   const isMoved = async () => {

@@ -6,7 +6,7 @@
 import { MASTER_FOLDER } from "../node/ledger-init.ts";
 import { all, type Check, type Observed, type StoryContext } from "./check.ts";
 import { app1, app1Works, app2Works } from "./checks-programs.ts";
-import { lastWords } from "./command.ts";
+import { errorWords } from "./command.ts";
 import type { BlockRow, NodeStatus } from "./lab-ledger.ts";
 import { LEDGER, VMS, type VmName } from "./lab-plan.ts";
 
@@ -32,7 +32,7 @@ async function agree(
   const seconds: string[] = [];
   for (let i = 0; i < count; i++) {
     const created = await story.ledger.create(SEALED_SECONDS);
-    if (created.code !== 0) return { passed: false, words: lastWords(created) };
+    if (created.code !== 0) return { passed: false, words: errorWords(created) };
     seconds.push((created.elapsedMs / 1_000).toFixed(1));
   }
   const states = await story.ledger.until(names, (status) => status.height >= before + count);
@@ -53,7 +53,7 @@ function areAlike(states: readonly NodeStatus[]): boolean {
   return new Set(states.map((status) => status.block_hash)).size === 1;
 }
 
-/** An agent without an end in order, as when its VM loses power; it may have been stopped before. */
+/** No end in order, as when a VM loses power; it may have been stopped before. */
 async function cutPower(story: StoryContext, vm: VmName): Promise<void> {
   await story.site.agent(vm).kill();
 }
@@ -115,7 +115,7 @@ export const twoStopped: Check = {
     ]);
     const heights = [await heightOf(story, "web"), await heightOf(story, "db")];
     const breached = created.code === 0 || heights.some((height) => height > before);
-    const why = created.stderr.replace(/\s+/g, " ").trim();
+    const why = errorWords(created);
     const refused: Observed = {
       passed: !breached && why.includes("3 of 4 validators must agree"),
       breached,

@@ -82,6 +82,11 @@ export function lastWords(result: CommandResult): string {
   return lines.at(-1)?.trim() ?? "";
 }
 
+/** All it said of an error, in one line. */
+export function errorWords(result: CommandResult): string {
+  return result.timedOut ? lastWords(result) : result.stderr.replace(/\s+/g, " ").trim();
+}
+
 /** A program running in the background. */
 export interface Background {
   readonly pid: number;

@@ -6,6 +6,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fromHex } from "../bytes.ts";
+import type { JsonObject } from "../chain/canonical-json.ts";
 import { contractJson } from "../chain/contract-entry.ts";
 import type { ScId } from "../chain/ledger-units.ts";
 import { SECRET_BYTES, secretCommitment } from "../chain/secret-commitment.ts";
@@ -95,7 +96,7 @@ export class LabLedger {
   /** Brings contracts onto the ledger, and waits until every node in `validators` has them. */
   async issue(contracts: readonly IssuedContract[], commitments: "right" | "wrong"): Promise<void> {
     const file = this.folder("contracts.json");
-    const entries = contracts.map((contract) => entryOf(contract, commitments));
+    const entries = contracts.map((contract) => ledgerEntry(contract, commitments));
     writeFileSync(file, JSON.stringify({ contracts: entries, records: [] }));
     const names = this.plan.validators.map((vm) => vm.name);
     await this.until(names, (status) => status.peers.every((peer) => peer.is_connected));
@@ -154,7 +155,11 @@ function placeOf(vm: VmPlan): string {
   return `${vm.ipv4}:${PEER_PORT}`;
 }
 
-function entryOf({ terms, scId, secret }: IssuedContract, commitments: "right" | "wrong") {
+/** The contract as the master proposes it; everyone of the tenant may use it. */
+export function ledgerEntry(
+  { terms, scId, secret }: IssuedContract,
+  commitments: "right" | "wrong",
+): JsonObject {
   const bytes = fromHex(secret);
   assert(bytes?.length === SECRET_BYTES, "a drawn secret is hex");
   const committed = commitments === "right" ? bytes : new Uint8Array(SECRET_BYTES);
