@@ -63,7 +63,7 @@ export function openAttempt(
   const before = master.offered === undefined ? undefined : blockOf(master, master.offered);
   if (isNew) {
     master.attempt = attempt;
-    master.nextSequence = 0 as CandidateSequence;
+    master.nextSequence = master.firstSequence;
     master.offered = undefined;
   }
   const draft = bound === undefined ? (draftNext(master) ?? before) : master.drafts.get(bound);

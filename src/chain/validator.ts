@@ -83,6 +83,7 @@ export function createValidator(config: ValidatorConfig): Validator {
     checkPeriodMs: config.checkPeriodMs,
     isReplaying: false,
     wasWiped: config.wasWiped,
+    onlyCatchesUp: config.onlyCatchesUp ?? false,
     accused: new Set(),
   };
   replayLog(validator, config.log);

@@ -22,7 +22,26 @@ export type JournalContents = {
 export type Recomputed = {
   readonly height: Height;
   readonly scdRoot: Hash;
+  /** Blocks whose bodies do not fit, which peers have. */
   readonly damaged: readonly Height[];
+  /** What only opening it anew repairs. */
+  readonly broken?: string | undefined;
+};
+
+/** What an opened journal was found to be. */
+export type JournalCondition = {
+  /** What was damaged, and what was done about it. */
+  readonly findings: readonly string[];
+  /** What this node signed may be lost: rule 8. */
+  readonly mayHaveForgotten: boolean;
+  /** This block is damaged, and later ones are not: it only catches up until it has it again. */
+  readonly lacks: Height | undefined;
+};
+
+export const SOUND: JournalCondition = {
+  findings: [],
+  mayHaveForgotten: false,
+  lacks: undefined,
 };
 
 export interface LedgerJournal {

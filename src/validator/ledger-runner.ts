@@ -27,6 +27,8 @@ export type RunnerOptions = {
   readonly onBlock: (output: Extract<Output, { kind: "block" }>) => void;
   /** The participant is over: what it had in memory was not promised. */
   readonly onFailure: (thrown: unknown) => void;
+  /** So it is here: the journal has to be opened anew, which repairs it. */
+  readonly onBroken: (why: string) => void;
 };
 
 export class LedgerRunner {
@@ -98,8 +100,15 @@ export class LedgerRunner {
 
   #recompute(asker: Extract<Output, { kind: "recompute" }>["asker"]): void {
     if (this.#isOver) return;
-    const found = this.options.journal.recompute();
-    this.take({ kind: "recomputed", ...found, asker });
+    try {
+      const { broken, ...found } = this.options.journal.recompute();
+      if (broken === undefined) return this.take({ kind: "recomputed", ...found, asker });
+      this.close();
+      this.options.onBroken(broken);
+    } catch (thrown) {
+      this.close();
+      this.options.onFailure(thrown);
+    }
   }
 
   #setTimer(timer: TimerName, afterMs: number): void {
