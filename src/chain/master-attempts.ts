@@ -6,7 +6,7 @@
 import { abandonFault, type Binding, bindingOfAbandons } from "./attempts.ts";
 import { quorumOf } from "./certificate.ts";
 import { memberIds, openHeight, report, send, write } from "./ledger-node.ts";
-import type { Attempt, CandidateSequence, NodeId } from "./ledger-units.ts";
+import type { Attempt, NodeId } from "./ledger-units.ts";
 import { draftNext, offer } from "./master-candidate.ts";
 import { askBody } from "./master-seal.ts";
 import { committeeAt, type Master, presentCommittee } from "./master-state.ts";

@@ -5,6 +5,7 @@
  */
 import type { SealProof } from "../chain/block.ts";
 import type { ChainState } from "../chain/chain-state.ts";
+import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import type { Hash, Height } from "../chain/ledger-units.ts";
 import type { BlockHistory, LogEntry, Output } from "../chain/step-types.ts";
 
@@ -52,6 +53,21 @@ export interface LedgerJournal {
   recompute(): Recomputed;
   close(): void;
 }
+
+export type OpenedJournal = {
+  readonly journal: LedgerJournal;
+  readonly contents: JournalContents;
+  /** Undefined: SOUND. */
+  readonly condition?: JournalCondition;
+};
+
+export type OpenJournal = (words: {
+  readonly file: string;
+  readonly genesis: ChainState;
+  readonly crypto: LedgerCrypto;
+  /** These keys have signed before: a disk that knows nothing of it was lost. */
+  readonly hasRun: boolean;
+}) => OpenedJournal;
 
 export function isSaved(output: Output): output is SavedOutput {
   return ["write", "block", "restore", "repair"].includes(output.kind);

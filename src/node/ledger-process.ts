@@ -10,7 +10,6 @@ import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
 import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
-import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
@@ -20,21 +19,16 @@ import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { ControlServer } from "./control-server.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
-import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
-import { epochNow, LedgerRunner } from "./ledger-runner.ts";
+import type { OpenJournal } from "./ledger-journal.ts";
+import { epochNow, type LedgerRunner } from "./ledger-runner.ts";
 import { NodeEvents } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
+import { NodeLife } from "./node-life.ts";
 import { PeerIdentities } from "./peer-identities.ts";
 import { peerNoise } from "./peer-noise-ik.ts";
 
 export const CHECK_PERIOD_MS = 30_000;
-
-export type OpenJournal = (
-  file: string,
-  genesis: ChainState,
-  crypto: LedgerCrypto,
-) => { readonly journal: LedgerJournal; readonly contents: JournalContents };
 
 export type ProcessOptions = {
   readonly role: "validator" | "master";
@@ -43,14 +37,15 @@ export type ProcessOptions = {
   readonly listen: { readonly host: string; readonly port: number } | undefined;
   readonly events: EventLog;
   readonly openJournal: OpenJournal;
+  /** How often the disk and peers are compared. */
+  readonly checkPeriodMs?: number;
 };
 
 export class LedgerProcess {
   /** Settles when the process is over; rejects when it failed. */
   readonly ended: Promise<void>;
-  readonly runner: LedgerRunner;
+  readonly #life: NodeLife;
   readonly #identities: PeerIdentities;
-  readonly #journal: LedgerJournal;
   readonly #channel: PeerChannel;
   #control: ControlServer | undefined;
   #end: () => void = () => {};
@@ -74,22 +69,14 @@ export class LedgerProcess {
     });
     // It may fail before anybody waits for it.
     this.ended.catch(() => {});
-    const wasWiped = isWiped(dir);
-    const { journal, contents } = options.openJournal(fileIn(dir, "store"), genesis, crypto);
-    this.#journal = journal;
-    const config = {
-      ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint: undefined },
-      ...contents,
-    };
-    const participant: Participant =
-      role === "master"
-        ? createMaster({ ...config, masterTerm: undefined })
-        : createValidator({ ...config, wasWiped, checkPeriodMs: CHECK_PERIOD_MS });
-    this.runner = new LedgerRunner(participant, {
-      journal,
+    const { openJournal, checkPeriodMs = CHECK_PERIOD_MS } = options;
+    this.#life = new NodeLife({
+      ...{ role, keys, genesis, crypto, openJournal, checkPeriodMs, events: this.#events },
+      file: fileIn(dir, "store"),
+      hasRun: () => existsSync(fileIn(dir, "started")),
       send: (to, message) => this.#send(to, message),
-      onReport: (code, detail) => this.#events.writeLimited(`ledger-${code}`, detail),
       onBlock: (output) => this.#onBlock(output),
+      onBeginning: () => this.#channel.meet(this.#identities.callees()),
       onFailure: (thrown) => this.#onFailure(thrown),
     });
     this.#identities = new PeerIdentities(keys.nodeId, () => ({
@@ -114,6 +101,15 @@ export class LedgerProcess {
     return process;
   }
 
+  /** The one at present: another takes its place after a repair. */
+  get runner(): LedgerRunner {
+    return this.#life.runner;
+  }
+
+  get isPaused(): boolean {
+    return this.#life.pausedBy !== undefined;
+  }
+
   async #run(): Promise<void> {
     const { dir, role } = this.options;
     const port = await this.#channel.listen();
@@ -124,14 +120,13 @@ export class LedgerProcess {
     const { nodeId } = this.keys;
     this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
     this.#channel.meet(this.#identities.callees());
-    this.runner.start();
+    this.#life.start();
   }
 
   stop(): void {
-    this.runner.close();
     this.#control?.close();
     this.#channel.close();
-    this.#journal.close();
+    this.#life.stop();
     this.#end();
   }
 
@@ -139,6 +134,7 @@ export class LedgerProcess {
   status(): Record<string, unknown> {
     const { participant } = this.runner;
     const { chain, term, stoppedBy } = participant;
+    const { pausedBy, isRepairing } = this.#life;
     return {
       role: this.options.role,
       node_id: this.keys.nodeId,
@@ -149,6 +145,8 @@ export class LedgerProcess {
       timestamp: chain.core.timestamp,
       term,
       ...(stoppedBy === undefined ? {} : { stopped: stoppedBy }),
+      ...(pausedBy === undefined ? {} : { paused: pausedBy }),
+      ...(isRepairing ? { is_repairing: true } : {}),
       ...(participant.kind === "validator"
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
@@ -220,11 +218,6 @@ export class LedgerProcess {
           ),
     );
   }
-}
-
-/** Keys that have run before, and a disk that knows nothing of it. */
-function isWiped(dir: string): boolean {
-  return existsSync(fileIn(dir, "started")) && !existsSync(fileIn(dir, "store"));
 }
 
 function requireRole(

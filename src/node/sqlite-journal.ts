@@ -5,6 +5,7 @@
  * journal-repair.ts says what is done about it, journal-schema.ts has the tables.
  */
 import { Database } from "bun:sqlite";
+import { equalBytes } from "../bytes.ts";
 import { contractWords } from "../chain/apply-block.ts";
 import type { Block } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
@@ -20,7 +21,6 @@ import { ScdTree, scdEntry, signatureEntryId } from "../chain/scd-tree.ts";
 import { sha256 } from "../chain/sha256.ts";
 import { membershipLeaves } from "../chain/state-roots.ts";
 import type { LogEntry } from "../chain/step-types.ts";
-import { equalBytes } from "../bytes.ts";
 import { migrate, structureFault } from "../store/migrations.ts";
 import {
   type Extent,

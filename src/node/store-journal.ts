@@ -10,8 +10,7 @@ import type { Height } from "../chain/ledger-units.ts";
 import { rootOf } from "../chain/merkle.ts";
 import type { LogEntry } from "../chain/step-types.ts";
 import { replayChain } from "./chain-replay.ts";
-import type { JournalCondition } from "./ledger-journal.ts";
-import type { OpenJournal } from "./ledger-process.ts";
+import type { JournalCondition, OpenJournal } from "./ledger-journal.ts";
 import { SqliteJournal } from "./sqlite-journal.ts";
 import { storeFault } from "./store-errors.ts";
 
@@ -21,7 +20,8 @@ const NO_MEMBERS = rootOf([]);
 export const openJournal: OpenJournal = ({ file, genesis, crypto, hasRun }) => {
   const findings: string[] = [];
   const journal = openSound(file, genesis, hasRun, findings);
-  if (journal.isNew && hasRun && findings.length === 0) findings.push("nothing of the chain is on the disk");
+  if (journal.isNew && hasRun && findings.length === 0)
+    findings.push("nothing of the chain is on the disk");
   const { fault, ...replayed } = replayChain(genesis, journal.blocks(), crypto);
   const top = fault === undefined ? replayed.chain.height : intactTip(journal);
   const lost = whatIsLost(journal, top);

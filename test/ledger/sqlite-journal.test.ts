@@ -19,6 +19,8 @@ import { SmallNetwork } from "../chain/small-network.ts";
 const builder = new ChainBuilder(new NobleKeys(4), 4);
 for (let i = 0; i < 3; i++) builder.add({ contracts: [contractOf(i), contractOf(10 + i)] });
 const genesis = builder.states[0] as ChainState;
+const WRITE = { kind: "write", hasRun: false } as const;
+const READ = { kind: "read", hasRun: false } as const;
 let dir = "";
 let file = "";
 
@@ -29,7 +31,7 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }));
 
 function filled(): SqliteJournal {
-  const journal = new SqliteJournal(file, genesis, "write");
+  const journal = new SqliteJournal(file, genesis, WRITE);
   for (const [i, block] of builder.blocks.entries()) {
     journal.save([{ kind: "block", block, next: builder.states[i + 1] as ChainState }]);
   }
@@ -45,7 +47,7 @@ function meddle(statement: string): void {
 
 test("blocks come back, and give the state that was saved", () => {
   filled().close();
-  const journal = new SqliteJournal(file, genesis, "read");
+  const journal = new SqliteJournal(file, genesis, READ);
   const { chain, below, tipProof } = replayChain(genesis, journal.blocks(), builder.crypto);
   expect([chain.height, chain.blockHash]).toEqual([3 as Height, builder.state.blockHash]);
   expect(chain.seal).toEqual(builder.state.seal);
@@ -91,7 +93,7 @@ test("every kind of log entry is read back as it was, and cut ones are not", () 
 
 test("a block drops the votes up to its height, and nothing that must outlive it", () => {
   const { blockHash } = builder.state;
-  const journal = new SqliteJournal(file, genesis, "write");
+  const journal = new SqliteJournal(file, genesis, WRITE);
   const sealed = (height: number): LogEntry => ({
     kind: "sealed",
     height: height as Height,
@@ -107,7 +109,7 @@ test("a block drops the votes up to its height, and nothing that must outlive it
 });
 
 test("what fails half-way has saved nothing", () => {
-  const journal = new SqliteJournal(file, genesis, "write");
+  const journal = new SqliteJournal(file, genesis, WRITE);
   const entry: LogEntry = { kind: "stopped", reason: "test" };
   const broken = { kind: "block", block: undefined, next: undefined } as never;
   expect(() => journal.save([{ kind: "write", entry }, broken])).toThrow();
@@ -144,7 +146,7 @@ const damages = [
 test.each(damages)("a start finds %s", (statement) => {
   filled().close();
   meddle(statement);
-  const journal = new SqliteJournal(file, genesis, "read");
+  const journal = new SqliteJournal(file, genesis, READ);
   expect(() => replayChain(genesis, journal.blocks(), builder.crypto)).toThrow("does not hold");
   journal.close();
 });
@@ -152,10 +154,10 @@ test.each(damages)("a start finds %s", (statement) => {
 test("another chain's, a newer version's and a broken file are refused with words", () => {
   filled().close();
   const other = new ChainBuilder(new NobleKeys(9), 1).states[0] as ChainState;
-  expect(() => new SqliteJournal(file, other, "write")).toThrow("genesis.json");
+  expect(() => new SqliteJournal(file, other, WRITE)).toThrow("genesis.json");
   meddle("UPDATE meta SET value = '2' WHERE name = 'version'");
-  expect(() => new SqliteJournal(file, genesis, "write")).toThrow("version 2");
+  expect(() => new SqliteJournal(file, genesis, WRITE)).toThrow("version 2");
   writeFileSync(file, readFileSync(file).fill(0x55));
-  expect(() => new SqliteJournal(file, genesis, "write")).toThrow("cannot be used");
-  expect(() => new SqliteJournal(join(dir, "absent"), genesis, "read")).toThrow("cannot be used");
+  expect(() => new SqliteJournal(file, genesis, WRITE)).toThrow("cannot be used");
+  expect(() => new SqliteJournal(join(dir, "absent"), genesis, READ)).toThrow("cannot be used");
 });
