@@ -4,9 +4,9 @@
  * digest beside it, so that a flipped bit is found: headers (their quorums and seals), votes, and
  * how far all of it goes.
  */
-import type { Database } from "bun:sqlite";
+import { Database } from "bun:sqlite";
 import { sha256, taggedBytes } from "../chain/sha256.ts";
-import { type Migration, versionOf } from "../store/migrations.ts";
+import { type Migration, migrate, schemaFault, versionOf } from "../store/migrations.ts";
 
 const encoder = new TextEncoder();
 
@@ -97,4 +97,13 @@ export function storedVersion(database: Database): number {
   if (meta === null) return 0;
   const row = database.query("SELECT value FROM meta WHERE name = 'version'").get();
   return Number((row as { value: string } | null)?.value ?? 0);
+}
+
+/** On entry the file is of the newest version. */
+export function descriptionFault(database: Database): string | undefined {
+  const fresh = new Database(":memory:");
+  migrate(fresh, MIGRATIONS, 0);
+  const fault = schemaFault(database, fresh);
+  fresh.close();
+  return fault;
 }

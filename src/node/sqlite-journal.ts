@@ -23,6 +23,7 @@ import { membershipLeaves } from "../chain/state-roots.ts";
 import type { LogEntry } from "../chain/step-types.ts";
 import { migrate, structureFault } from "../store/migrations.ts";
 import {
+  descriptionFault,
   type Extent,
   extentDigest,
   MIGRATIONS,
@@ -32,7 +33,7 @@ import {
 } from "./journal-schema.ts";
 import type { LedgerJournal, Recomputed, SavedOutput } from "./ledger-journal.ts";
 import { decodeLogEntry, encodeLogEntry, heightOfEntry } from "./log-entry-codec.ts";
-import { chainOther, requireVersion, unusable } from "./store-errors.ts";
+import { chainOther, requireVersion, storeDamaged, unusable } from "./store-errors.ts";
 
 /** Blocks looked at in one check; the next goes on from there. */
 const CHECKED_BLOCKS = 256;
@@ -52,6 +53,8 @@ export class SqliteJournal implements LedgerJournal {
   };
   /** There was nothing in the file. */
   readonly isNew: boolean = false;
+  /** What was damaged, and is put right already. */
+  readonly findings: string[] = [];
   readonly #database: Database;
   #checkedUpTo = 0;
   #membershipRoot: Hash | undefined;
@@ -73,7 +76,9 @@ export class SqliteJournal implements LedgerJournal {
       this.#database = database;
       this.isNew = isWriter && this.#prepare(genesis, access.hasRun);
       requireVersion(file, storedVersion(database), MIGRATIONS.length);
-      this.#requireChain(genesis);
+      const fault = descriptionFault(database);
+      if (fault !== undefined) throw storeDamaged(file, fault);
+      this.#requireChain(genesis, isWriter);
       this.#extent = this.#readExtent();
     } catch (cause) {
       database?.close();
@@ -216,10 +221,18 @@ export class SqliteJournal implements LedgerJournal {
     return isNew;
   }
 
-  #requireChain(genesis: ChainState): void {
+  /** A block tells as well which chain it is of: then it is the row that is damaged. */
+  #requireChain({ chainId }: ChainState, isWriter: boolean): void {
     const row = this.#database.query("SELECT value FROM meta WHERE name = 'chain_id'").get();
-    const chainId = (row as { value: string } | null)?.value;
-    if (chainId !== genesis.chainId) throw chainOther(this.file, chainId, genesis.chainId);
+    const found = (row as { value: string } | null)?.value;
+    if (found === chainId) return;
+    if (this.history.at(1 as Height)?.core.chainId !== chainId) {
+      throw chainOther(this.file, found, chainId);
+    }
+    if (!isWriter) return;
+    this.#database.run("DELETE FROM meta");
+    this.#database.query("INSERT INTO meta VALUES ('chain_id', ?)").run(chainId);
+    this.findings.push("the chain id was damaged: it was put right");
   }
 
   #readExtent(): Extent | undefined {

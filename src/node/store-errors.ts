@@ -7,12 +7,19 @@ import { AbsError, messageOf } from "../errors.ts";
 
 export type StoreFault = "damaged" | "full";
 
+const DAMAGED_CODE = "LEDGER_STORE_DAMAGED";
 const DAMAGED = /^SQLITE_(CORRUPT|NOTADB)/;
 /** Out of room, or the disk refuses: SQLite reports a failed write by what it tried. */
 const FULL = /^SQLITE_(FULL|IOERR)/;
 
+const REMEDIES = {
+  damaged: "Start the node: it sets the file aside, observes, and fetches all from its peers.",
+  full: "Make room on its disk, or look at the disk's health.",
+};
+
 /** Undefined: neither, or not SQLite's. */
 export function storeFault(thrown: unknown): StoreFault | undefined {
+  if (thrown instanceof AbsError && thrown.code === DAMAGED_CODE) return "damaged";
   const cause = thrown instanceof AbsError ? thrown.cause : thrown;
   if (!(cause instanceof SQLiteError)) return undefined;
   const code = cause.code ?? "";
@@ -20,18 +27,18 @@ export function storeFault(thrown: unknown): StoreFault | undefined {
   return FULL.test(code) ? "full" : undefined;
 }
 
+export function storeDamaged(file: string, what: string): AbsError {
+  return new AbsError(DAMAGED_CODE, `${file} cannot be used: ${what}.`, REMEDIES.damaged);
+}
+
 /** With what was thrown as its cause, unless that says all already. */
 export function unusable(file: string, cause: unknown): AbsError {
   if (cause instanceof AbsError) return cause;
   const fault = storeFault(cause);
-  const remedies = {
-    damaged: "Start the node: it sets the file aside, observes, and fetches all from its peers.",
-    full: "Make room on its disk, or look at the disk's health.",
-  };
   return new AbsError(
     "LEDGER_STORE_UNUSABLE",
     `${file} cannot be used: ${messageOf(cause)}.`,
-    fault === undefined ? "Look at the path and its permissions." : remedies[fault],
+    fault === undefined ? "Look at the path and its permissions." : REMEDIES[fault],
     cause,
   );
 }

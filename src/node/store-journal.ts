@@ -4,24 +4,58 @@
  * peers, and until it is here the node only catches up; where votes may be lost the node observes,
  * as after a wiped disk; a file that is no database any more is set aside, as a disk that was lost.
  */
-import { renameSync, rmSync, statSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import type { ChainState } from "../chain/chain-state.ts";
 import type { Height } from "../chain/ledger-units.ts";
 import { rootOf } from "../chain/merkle.ts";
 import type { LogEntry } from "../chain/step-types.ts";
+import { messageOf } from "../errors.ts";
 import { replayChain } from "./chain-replay.ts";
-import type { JournalCondition, OpenJournal } from "./ledger-journal.ts";
+import type { JournalCondition, OpenedJournal, OpenJournal } from "./ledger-journal.ts";
 import { SqliteJournal } from "./sqlite-journal.ts";
-import { storeFault } from "./store-errors.ts";
+import { storeDamaged, storeFault } from "./store-errors.ts";
 
 const NO_MEMBERS = rootOf([]);
 
 /** @throws AbsError for what no repair helps: another chain, a newer version, a full disk */
-export const openJournal: OpenJournal = ({ file, genesis, crypto, hasRun }) => {
-  const findings: string[] = [];
-  const journal = openSound(file, genesis, hasRun, findings);
-  if (journal.isNew && hasRun && findings.length === 0)
-    findings.push("nothing of the chain is on the disk");
+export const openJournal: OpenJournal = (words) => {
+  try {
+    return open(words, []);
+  } catch (thrown) {
+    if (storeFault(thrown) !== "damaged") throw thrown;
+    // As a disk that was lost: it observes, and fetches all.
+    return open({ ...words, hasRun: true }, [setAside(words.file, messageOf(thrown))]);
+  }
+};
+
+function open(words: Parameters<OpenJournal>[0], before: readonly string[]): OpenedJournal {
+  const { file, genesis, hasRun } = words;
+  const journal = new SqliteJournal(file, genesis, { kind: "write", hasRun });
+  try {
+    const fault = journal.structureFault();
+    if (fault !== undefined) throw storeDamaged(file, fault);
+    return examined(journal, words, before);
+  } catch (thrown) {
+    journal.close();
+    throw thrown;
+  }
+}
+
+/** Only one is kept, or they would fill the disk. */
+function setAside(file: string, why: string): string {
+  renameSync(file, `${file}.damaged`);
+  for (const end of ["-wal", "-shm"]) rmSync(file + end, { force: true });
+  return `${why.replace(/\.$/, "")}; it was set aside as ${file}.damaged`;
+}
+
+function examined(
+  journal: SqliteJournal,
+  { genesis, crypto, hasRun }: Parameters<OpenJournal>[0],
+  before: readonly string[],
+): OpenedJournal {
+  const findings = [...before, ...journal.findings];
+  const isLost = journal.isNew && hasRun;
+  if (isLost && before.length === 0) findings.push("nothing of the chain is on the disk");
   const { fault, ...replayed } = replayChain(genesis, journal.blocks(), crypto);
   const top = fault === undefined ? replayed.chain.height : intactTip(journal);
   const lost = whatIsLost(journal, top);
@@ -38,32 +72,6 @@ export const openJournal: OpenJournal = ({ file, genesis, crypto, hasRun }) => {
     lacks,
   };
   return { journal, contents: { ...replayed, log }, condition };
-};
-
-/** A file whose structure is damaged goes aside: only one is kept, or they would fill the disk. */
-function openSound(
-  file: string,
-  genesis: ChainState,
-  hasRun: boolean,
-  findings: string[],
-): SqliteJournal {
-  const open = (hasRun: boolean) => new SqliteJournal(file, genesis, { kind: "write", hasRun });
-  let fault: string | undefined;
-  try {
-    const journal = open(hasRun);
-    fault = journal.structureFault();
-    if (fault === undefined) return journal;
-    journal.close();
-  } catch (thrown) {
-    if (storeFault(thrown) !== "damaged") throw thrown;
-    fault = thrown instanceof Error ? thrown.message : String(thrown);
-  }
-  const aside = `${file}.damaged`;
-  renameSync(file, aside);
-  for (const end of ["-wal", "-shm"]) rmSync(file + end, { force: true });
-  const { size } = statSync(aside);
-  findings.push(`${fault}: the file (${size} bytes) was set aside as ${aside}`);
-  return open(true);
 }
 
 /** Why what this node signed may not all be known any more; empty: it is. */

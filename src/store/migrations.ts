@@ -31,12 +31,35 @@ export function migrate(
   return true;
 }
 
+/** Tables as they are described in the file: one that differs from `other`; undefined: none. */
+export function schemaFault(database: Database, other: Database): string | undefined {
+  const described = (of: Database): Map<string, string> => {
+    const rows = of.query("SELECT type, name, sql FROM sqlite_master").all() as SchemaRow[];
+    return new Map(rows.map(({ type, name, sql }) => [`${type} ${name}`, String(sql)]));
+  };
+  const [found, wanted] = [described(database), described(other)];
+  for (const name of new Set([...found.keys(), ...wanted.keys()])) {
+    if (found.get(name) !== wanted.get(name)) return `the description of ${name} is damaged`;
+  }
+  return undefined;
+}
+
+type SchemaRow = { readonly type: unknown; readonly name: unknown; readonly sql: unknown };
+
 /**
- * What SQLite itself finds wrong with a file's structure; undefined: nothing. Contents are left to
- * whoever knows what they mean.
+ * What SQLite itself finds wrong with a file's structure; undefined: nothing. Indexes that do not
+ * fit their tables are made anew. What the contents mean is left to whoever knows.
  */
 export function structureFault(database: Database): string | undefined {
-  const rows = database.query("PRAGMA quick_check(1)").all() as { quick_check: string }[];
+  if (integrityFault(database) === undefined) return undefined;
+  database.run("REINDEX");
+  return integrityFault(database);
+}
+
+function integrityFault(database: Database): string | undefined {
+  const rows = database.query("PRAGMA integrity_check(1)").all() as { integrity_check: string }[];
   const [first] = rows;
-  return first?.quick_check === "ok" ? undefined : (first?.quick_check ?? "it says nothing");
+  return first?.integrity_check === "ok"
+    ? undefined
+    : (first?.integrity_check ?? "it says nothing");
 }

@@ -104,6 +104,7 @@ const TABLES = [
   "INSERT INTO contract VALUES (17, 'text')",
   "UPDATE member SET bytes = x'00' WHERE id = 'params'",
   "UPDATE header SET hash = 'x' WHERE height = 3",
+  "UPDATE meta SET value = replace(value, 'a', 'b')",
 ];
 test.each(TABLES)("what the chain says anyway is written anew, and reported: %s", (statement) => {
   meddle(statement);
