@@ -225,13 +225,21 @@ export class LedgerSite {
     }
   }
 
-  /** All of them at one tip, which is given back. */
+  /** All of them at one tip at or above a height, which is given back. */
   async agree(height: number, names: readonly string[] = this.all): Promise<Status> {
-    const tips = await this.reach(height, names);
-    const [tip] = tips;
-    const hashes = new Set(tips.map(({ block_hash }) => block_hash));
-    if (tip === undefined || hashes.size !== 1) throw new Error(`tips: ${JSON.stringify(tips)}`);
-    return tip;
+    for (let wanted = height; ; ) {
+      const tips = await this.reach(wanted, names);
+      const [first] = tips;
+      if (first === undefined) throw new Error("of nobody");
+      const hashAt = new Map(tips.map((tip) => [tip.height, tip.block_hash]));
+      for (const tip of tips) {
+        if (hashAt.get(tip.height) === tip.block_hash) continue;
+        throw new Error(`two tips at one height: ${JSON.stringify(tips)}`);
+      }
+      if (hashAt.size === 1) return first;
+      // A block is on its way.
+      wanted = Math.max(...hashAt.keys());
+    }
   }
 
   createContract(): Promise<{ "sc-id": string; sealed: boolean }> {
