@@ -28,8 +28,8 @@ export type RunnerOptions = {
   readonly onBlock: (output: Extract<Output, { kind: "block" }>) => void;
   /** The participant is over: what it had in memory was not promised. */
   readonly onFailure: (thrown: unknown) => void;
-  /** So it is here: the journal has to be opened anew, which repairs it. */
-  readonly onBroken: (why: string) => void;
+  /** The journal has to be opened anew, which repairs it: true where the participant is over. */
+  readonly onBroken: (why: string) => boolean;
 };
 
 export class LedgerRunner {
@@ -103,9 +103,8 @@ export class LedgerRunner {
     if (this.#isOver) return;
     try {
       const { broken, ...found } = this.options.journal.recompute();
-      if (broken === undefined) return this.take({ kind: "recomputed", ...found, asker });
-      this.close();
-      this.options.onBroken(broken);
+      if (broken !== undefined && this.options.onBroken(broken)) return this.close();
+      this.take({ kind: "recomputed", ...found, asker });
     } catch (thrown) {
       this.close();
       this.options.onFailure(thrown);

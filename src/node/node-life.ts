@@ -98,10 +98,7 @@ export class NodeLife {
       onReport: (code, detail) => events.writeLimited(`ledger-${code}`, detail),
       onBlock: (output) => this.#onBlock(output),
       onFailure: (thrown) => this.#onFailure(thrown),
-      onBroken: (detail) => {
-        events.write("ledger-damage", { detail });
-        this.#laterAgain(0);
-      },
+      onBroken: (detail) => this.#onBroken(detail),
     });
     return [opened, runner];
   }
@@ -129,6 +126,14 @@ export class NodeLife {
     if (lacks === undefined || output.next.height < lacks) return;
     this.options.events.write("ledger-repaired", { detail: `block ${lacks} was fetched again` });
     this.#laterAgain(0);
+  }
+
+  #onBroken(detail: string): boolean {
+    // It is known, and being fetched.
+    if (this.isRepairing) return false;
+    this.options.events.write("ledger-damage", { detail });
+    this.#laterAgain(0);
+    return true;
   }
 
   #onFailure(thrown: unknown): void {

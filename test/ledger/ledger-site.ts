@@ -89,6 +89,7 @@ type Running = { readonly child: Bun.Subprocess; readonly isWrapped: boolean };
 export class LedgerSite {
   private readonly running = new Map<string, Running>();
   private contracts = 0;
+  private readonly endings: (() => unknown)[] = [];
 
   private constructor(
     readonly dir: string,
@@ -99,6 +100,11 @@ export class LedgerSite {
     const [master = 0, ...ports] = await freePorts(names.length + 1);
     const places = names.map((_, i) => `127.0.0.1:${ports[i]}`);
     return LedgerSite.createAt(names, places, `127.0.0.1:${master}`);
+  }
+
+  /** What else is to be undone, once all processes have ended. */
+  atEnd(ending: () => unknown): void {
+    this.endings.push(ending);
   }
 
   /** With addresses of one's own, `HOST:PORT`. */
@@ -285,6 +291,7 @@ export class LedgerSite {
   async end(): Promise<void> {
     for (const name of this.running.keys()) this.signal(name, "SIGCONT");
     await Promise.all([...this.running.keys()].map((name) => this.kill(name)));
+    for (const ending of this.endings) await ending();
     rmSync(this.dir, { recursive: true });
   }
 }
