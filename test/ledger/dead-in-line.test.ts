@@ -8,7 +8,7 @@ import { LedgerSite, MASTER } from "./ledger-site.ts";
 
 const NAMES = ["n1", "n2", "n3", "n4", "n5", "n6", "n7"];
 const PATIENCE_MS = 120_000;
-const BLOCKS = 30;
+const BLOCKS = 8;
 const BOUND_MS = 2000;
 let site: LedgerSite;
 
