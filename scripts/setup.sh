@@ -17,6 +17,8 @@ packages=(
   mariadb-server mariadb-client openssh-server openssh-client
   # faults of the ledger's processes: kills at syncs, clocks that are wrong (test/ledger/)
   strace faketime
+  # the shells that completions are made for
+  zsh fish
   # the model of agreement (docs/model/)
   spin
   # what the figures are compared with
