@@ -183,7 +183,7 @@ export function dropSealed(master: Master, body: BlockBody): void {
 export function resetHeight(master: Master): void {
   master.attempt = 0 as Attempt;
   master.offered = undefined;
-  master.nextSequence = 0 as CandidateSequence;
+  master.nextSequence = master.firstSequence;
   master.sealedHash = undefined;
   master.wanted = undefined;
   // What was told of the height below binds nothing here.

@@ -79,7 +79,8 @@ async function notSealed(socket: string, seconds: number): Promise<AbsError> {
     `It was proposed, but no block with it was sealed in ${seconds} s: ${why}.`,
     isShort
       ? "It stays proposed: bring validators back; `abs ledger status` shows who is missing."
-      : "It stays proposed; the master's events say what is refused, or who was slow.",
+      : "It stays proposed; the master's events say why a leader refuses (`ledger-no-quorum`: " +
+          "clock, roots, …), or who was slow.",
   );
 }
 

@@ -11,7 +11,6 @@ import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
 import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
-import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
@@ -22,21 +21,16 @@ import { committeeReach } from "./committee-reach.ts";
 import { ControlServer } from "./control-server.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
-import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
-import { epochNow, LedgerRunner } from "./ledger-runner.ts";
+import type { OpenJournal } from "./ledger-journal.ts";
+import { epochNow, type LedgerRunner } from "./ledger-runner.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
+import { NodeLife } from "./node-life.ts";
 import { PeerIdentities } from "./peer-identities.ts";
 import { peerNoise } from "./peer-noise-ik.ts";
 
 export const CHECK_PERIOD_MS = 30_000;
-
-export type OpenJournal = (
-  file: string,
-  genesis: ChainState,
-  crypto: LedgerCrypto,
-) => { readonly journal: LedgerJournal; readonly contents: JournalContents };
 
 export type ProcessOptions = {
   readonly role: "validator" | "master";
@@ -45,21 +39,24 @@ export type ProcessOptions = {
   readonly listen: { readonly host: string; readonly port: number } | undefined;
   readonly events: NodeLog;
   readonly openJournal: OpenJournal;
+  /** How often the disk and peers are compared. */
+  readonly checkPeriodMs?: number;
   /** Whoever starts it holds the folder's lock already: a thread that died would keep its own. */
   readonly isLocked?: boolean;
   /** How calls get out and in, where the network is behind an agent's data plane. */
   readonly passage?: PeerPassage;
   /** The state at the tip is new, and on the disk. */
   readonly onBlock?: (output: BlockOutput) => void;
+  /** After a repair: another runner, with a journal of its own, perhaps at a lower height. */
+  readonly onBeginning?: () => void;
 };
 type BlockOutput = Extract<Output, { kind: "block" }>;
 
 export class LedgerProcess {
   /** Settles when the process is over; rejects when it failed. */
   readonly ended: Promise<void>;
-  readonly runner: LedgerRunner;
+  readonly #life: NodeLife;
   readonly #identities: PeerIdentities;
-  readonly #journal: LedgerJournal;
   readonly #channel: PeerChannel;
   #control: ControlServer | undefined;
   #end: () => void = () => {};
@@ -83,22 +80,17 @@ export class LedgerProcess {
     });
     // It may fail before anybody waits for it.
     this.ended.catch(() => {});
-    const wasWiped = isWiped(dir);
-    const { journal, contents } = options.openJournal(fileIn(dir, "store"), genesis, crypto);
-    this.#journal = journal;
-    const config = {
-      ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint: undefined },
-      ...contents,
-    };
-    const participant: Participant =
-      role === "master"
-        ? createMaster({ ...config, masterTerm: undefined })
-        : createValidator({ ...config, wasWiped, checkPeriodMs: CHECK_PERIOD_MS });
-    this.runner = new LedgerRunner(participant, {
-      journal,
+    const { openJournal, checkPeriodMs = CHECK_PERIOD_MS } = options;
+    this.#life = new NodeLife({
+      ...{ role, keys, genesis, crypto, openJournal, checkPeriodMs, events: this.#events },
+      file: fileIn(dir, "store"),
+      hasRun: () => existsSync(fileIn(dir, "started")),
       send: (to, message) => this.#send(to, message),
-      onReport: (code, detail) => this.#events.writeLimited(`ledger-${code}`, detail),
       onBlock: (output) => this.#onBlock(output),
+      onBeginning: () => {
+        this.#channel.meet(this.#identities.callees());
+        options.onBeginning?.();
+      },
       onFailure: (thrown) => this.#onFailure(thrown),
     });
     this.#identities = new PeerIdentities(keys.nodeId, () => ({
@@ -115,6 +107,20 @@ export class LedgerProcess {
     const process = LedgerProcess.open(options);
     await process.join();
     return process;
+  }
+
+  /** The one at present: another takes its place after a repair. */
+  get runner(): LedgerRunner {
+    return this.#life.runner;
+  }
+
+  /** A block is fetched that its disk lacks: the state is one that was passed already. */
+  get isRepairing(): boolean {
+    return this.#life.isRepairing;
+  }
+
+  get isPaused(): boolean {
+    return this.#life.pausedBy !== undefined;
   }
 
   /** Everything but the network: the state is that of the disk. @throws AbsError */
@@ -137,14 +143,13 @@ export class LedgerProcess {
     const { nodeId } = this.keys;
     this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
     this.#channel.meet(this.#identities.callees());
-    this.runner.start();
+    this.#life.start();
   }
 
   stop(): void {
-    this.runner.close();
     this.#control?.close();
     this.#channel.close();
-    this.#journal.close();
+    this.#life.stop();
     this.#end();
   }
 
@@ -153,6 +158,7 @@ export class LedgerProcess {
     const { participant } = this.runner;
     const { chain, term, stoppedBy } = participant;
     const peers = this.#channel.status();
+    const { pausedBy, isRepairing } = this.#life;
     return {
       role: this.options.role,
       node_id: this.keys.nodeId,
@@ -163,6 +169,8 @@ export class LedgerProcess {
       timestamp: chain.core.timestamp,
       term,
       ...(stoppedBy === undefined ? {} : { stopped: stoppedBy }),
+      ...(pausedBy === undefined ? {} : { paused: pausedBy }),
+      ...(isRepairing ? { is_repairing: true } : {}),
       ...(participant.kind === "validator"
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
@@ -227,7 +235,7 @@ export class LedgerProcess {
   #onFailure(thrown: unknown): void {
     this.#control?.close();
     this.#channel.close();
-    this.#journal.close();
+    this.#life.stop();
     this.#fail(
       thrown instanceof AbsError
         ? thrown
@@ -254,11 +262,6 @@ export function loadNode(
   const genesis = loadGenesis(dir, crypto);
   requireRole(role, keys, genesis, dir);
   return { keys, genesis };
-}
-
-/** Keys that have run before, and a disk that knows nothing of it. */
-function isWiped(dir: string): boolean {
-  return existsSync(fileIn(dir, "started")) && !existsSync(fileIn(dir, "store"));
 }
 
 function requireRole(

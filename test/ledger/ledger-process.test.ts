@@ -56,7 +56,7 @@ async function start(name: string): Promise<LedgerProcess> {
     dir: join(dir, name),
     listen: undefined,
     events,
-    openJournal: (_, genesis) => {
+    openJournal: ({ genesis }) => {
       const journal = journals.get(name) ?? new MemoryJournal(genesis);
       journals.set(name, journal);
       return { journal, contents: journal.contents() };
