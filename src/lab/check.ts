@@ -75,6 +75,11 @@ export class StoryContext {
     return this.#vmTaps.get(vm)?.frames() ?? [];
   }
 
+  /** Events of a VM's agent since the check began. */
+  since(vm: VmName): readonly AgentEvent[] {
+    return this.site.agent(vm).events.since(this.#marks.get(vm) ?? 0);
+  }
+
   /** The first event since the check began that names the flow, and whose agent wrote it. */
   findEvent(pattern: FlowPattern): { vm: string; event: AgentEvent } | undefined {
     for (const agent of this.site.agents()) {

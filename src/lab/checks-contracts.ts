@@ -10,7 +10,7 @@ import { app1Works, app2, app2Works } from "./checks-programs.ts";
 import { errorWords, waitFor } from "./command.ts";
 import type { AgentEvent } from "./event-reader.ts";
 import { LEDGER, VMS, type VmName } from "./lab-plan.ts";
-import { tamper, tamperedCopies } from "./scd-tampering.ts";
+import { scdFile, tamper, tamperedCopies } from "./scd-tampering.ts";
 
 const { db: DB, cache: CACHE } = VMS;
 /** Traffic before the contract is deactivated, and in all. */
@@ -161,10 +161,6 @@ export const contractDeactivated: Check = {
 
 const TAMPERED = "tampered contract";
 
-function scdFile(story: StoryContext): string {
-  return `${story.ledger.folder("cache")}/scd.sqlite`;
-}
-
 function isAbout(...events: readonly string[]): (event: AgentEvent) => boolean {
   return ({ event }) => events.includes(event);
 }
@@ -176,13 +172,13 @@ export const scdTampered: Check = {
   expected: "cache finds it within 30 s, reports it, and puts it right, with peers' help",
   async prepare(story) {
     const scId = story.site.options.tenants[0]?.contracts.at(-1)?.scId ?? "";
-    story.notes.set("copies", String(tamper(scdFile(story), scId)));
+    story.notes.set("copies", String(tamper(scdFile(story.ledger.folder("cache")), scId)));
     story.notes.set(TAMPERED, scId);
   },
   async run(story) {
     const scId = story.notes.get(TAMPERED) ?? "";
     const copies = Number(story.notes.get("copies"));
-    const left = () => tamperedCopies(scdFile(story), scId);
+    const left = () => tamperedCopies(scdFile(story.ledger.folder("cache")), scId);
     const isRight = () => (left() === 0 ? true : undefined);
     await waitFor("the repair", isRight, REPAIRED_TIMEOUT_MS, 200).catch(() => {});
     const breached = left() > 0;

@@ -9,6 +9,7 @@ import { app1, app1Works, app2Works } from "./checks-programs.ts";
 import { errorWords } from "./command.ts";
 import type { BlockRow, NodeStatus } from "./lab-ledger.ts";
 import { LEDGER, VMS, type VmName } from "./lab-plan.ts";
+import { scdFile, tamper, tamperedCopies } from "./scd-tampering.ts";
 
 const { db: DB, cache: CACHE } = VMS;
 const FOUR: readonly VmName[] = LEDGER.validators;
@@ -131,13 +132,16 @@ export const twoStopped: Check = {
 
 export const bothBack: Check = {
   name: "both-back",
-  tried: "rogue's and cache's agents are started again on what was left of them",
-  expected: "they catch up; what was proposed meanwhile is sealed; App2 works again",
+  tried: "bytes of a contract are changed on rogue's disk; rogue's and cache's agents start again",
+  expected: "rogue reports it and puts it right; both catch up; what was refused before is sealed",
   async run(story) {
     const away: readonly VmName[] = ["rogue", "cache"];
     await Promise.all(away.map((vm) => cutPower(story, vm)));
     const before = await heightOf(story, "web");
     if (!(await isProposed(story))) await story.ledger.create(0);
+    const scId = story.site.options.tenants[0]?.contracts.at(-1)?.scId ?? "";
+    const file = scdFile(story.ledger.folder("rogue"));
+    const copies = tamper(file, scId);
     const started = performance.now();
     for (const vm of away) story.site.agent(vm).restart();
     await Promise.all(away.map((vm) => story.site.agent(vm).ready()));
@@ -145,11 +149,19 @@ export const bothBack: Check = {
     const states = await story.ledger.until(FOUR, isThere, CAUGHT_UP_MS);
     const seconds = ((performance.now() - started) / 1_000).toFixed(1);
     const heights = states.map((status, i) => `${FOUR[i]} ${status.height}`).join(", ");
-    const observed: Observed = {
+    const told = story.since("rogue").filter(({ event }) => event === "ledger-damage");
+    const left = tamperedCopies(file, scId);
+    const repaired: Observed = {
+      passed: copies >= 2 && left === 0 && told.length > 0,
+      words:
+        `${copies} copies changed, ${left} left so; event ledger-damage: ` +
+        (told.map((event) => String(event["detail"])).join(", ") || "none"),
+    };
+    const agreed: Observed = {
       passed: areAlike(states),
       words: `heights ${seconds} s later: ${heights}; before: ${before}`,
     };
-    return all(observed, await app2Works(story, "web", CACHE.ipv4));
+    return all(repaired, agreed, await app2Works(story, "web", CACHE.ipv4));
   },
   sabotage: {
     words: "db is stopped",

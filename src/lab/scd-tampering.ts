@@ -5,6 +5,7 @@
  */
 import { Database } from "bun:sqlite";
 import { ascii } from "../bytes.ts";
+import { fileIn } from "../node/node-folder.ts";
 
 /** The same length, so that what holds the text stays readable. */
 const TRUE_WORDS = ascii('"busytime":3600');
@@ -17,6 +18,11 @@ interface Place {
   readonly column: string;
   readonly row: number;
   readonly bytes: Uint8Array;
+}
+
+/** Of a node, by its folder. */
+export function scdFile(folder: string): string {
+  return fileIn(folder, "store");
 }
 
 /** Changes every copy of the contract's text; how many there were. */
