@@ -104,8 +104,10 @@ export class StoryContext {
 
 /** Longer than a packet may wait for a session (5 s): then its loss is an event. */
 const EVENT_TIMEOUT_MS = 7_000;
-/** How long a refused client is left waiting before it is ended. */
-export const CLIENT_PATIENCE_MS = 1_000;
+/** How long a refused client is left waiting after its first packet before it is ended. */
+const CLIENT_PATIENCE_MS = 1_000;
+/** On a machine with much to do a program takes its time to begin. */
+const CLIENT_START_MS = 4_000;
 /** How long an injected frame is given to show an effect. */
 const INJECTION_SETTLE_MS = 300;
 
@@ -129,10 +131,18 @@ export async function observeRefusal(story: StoryContext, attempt: Attempt): Pro
   const { site } = story;
   const source = site.vm(attempt.from)[attempt.ipv6 ? "ipv6" : "ipv4"];
   const destination = site.vm(attempt.to)[attempt.ipv6 ? "ipv6" : "ipv4"];
-  const result = await site.run(attempt.from, attempt.command, { timeoutMs: CLIENT_PATIENCE_MS });
-  const opening = story
-    .insideFrames(attempt.from)
-    .find((frame) => frame.direction === "sent" && frame.destinationPort === attempt.port);
+  const findOpening = () =>
+    story
+      .insideFrames(attempt.from)
+      .find((frame) => frame.direction === "sent" && frame.destinationPort === attempt.port);
+  let openedAt = Number.POSITIVE_INFINITY;
+  const isOver = () => {
+    if (findOpening() !== undefined) openedAt = Math.min(openedAt, performance.now());
+    return performance.now() > openedAt + CLIENT_PATIENCE_MS;
+  };
+  const options = { timeoutMs: CLIENT_START_MS + CLIENT_PATIENCE_MS, isOver };
+  const result = await site.run(attempt.from, attempt.command, options);
+  const opening = findOpening();
   const pattern: FlowPattern = {
     source,
     destination,

@@ -3,7 +3,7 @@
  * not. design/agent.md "Egress" and "Ingress", design/wire.md "Session, tag, role".
  */
 
-import { all, type Check, CLIENT_PATIENCE_MS, observeRefusal, type StoryContext } from "./check.ts";
+import { all, type Check, observeRefusal, type StoryContext } from "./check.ts";
 import { lastWords } from "./command.ts";
 import { ETHERTYPE, isNeighbourDiscovery, isPeerChannel, PROTOCOL } from "./frames.ts";
 import {
@@ -42,8 +42,7 @@ function redis(address: string): string[] {
 }
 
 function http(address: string, port: number): string[] {
-  const patience = String(CLIENT_PATIENCE_MS / 1_000 - 0.2);
-  return ["curl", "-sS", "-g", "--max-time", patience, `http://${address}:${port}/`];
+  return ["curl", "-sS", "-g", `http://${address}:${port}/`];
 }
 
 /** The application stores a value and reads it back. */
