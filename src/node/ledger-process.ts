@@ -11,6 +11,7 @@ import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
 import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
+import { bytesOf } from "../chain/sha256.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
@@ -187,6 +188,7 @@ export class LedgerProcess {
     return new PeerChannel({
       ...{ self: this.keys.nodeId, listen, random: kernelRandom },
       noise: peerNoise(genesis.chainId, this.keys.session),
+      realm: bytesOf(genesis.chainId),
       certificate: encodeSignedCertificate(own),
       authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
       onFrame: (from, frame) => this.#receive(from as NodeId, frame),
