@@ -212,7 +212,7 @@ test("keys that never signed begin with an empty file, and may vote", () => {
 });
 
 /** As a kill leaves it: with a log that was never taken over. Gives where each transaction ends. */
-function fillAndKill(): number[] {
+function fillAndKill(last: readonly SavedOutput[] = []): number[] {
   for (const end of ["", "-wal", "-shm"]) rmSync(file + end, { force: true });
   const journal = new SqliteJournal(file, genesis, { kind: "write", hasRun: false });
   const ends: number[] = [];
@@ -221,6 +221,7 @@ function fillAndKill(): number[] {
     ends.push(readFileSync(`${file}-wal`).length);
   }
   journal.save(VOTES.map((entry) => ({ kind: "write", entry })));
+  if (last.length > 0) journal.save(last);
   const [main, wal] = [readFileSync(file), readFileSync(`${file}-wal`)];
   journal.close();
   writeFileSync(file, main);
@@ -247,9 +248,10 @@ test("the torn end of a write is no damage: it was promised to nobody", () => {
 });
 
 test("what a transaction left that never came to its end is no damage later", () => {
-  fillAndKill();
   const FRAME_BYTES = 24 + 4096;
-  // All of the votes' transaction but its last frame, which commits.
+  const again = [...VOTES, ...VOTES, ...VOTES, ...VOTES];
+  fillAndKill(again.map((entry) => ({ kind: "write", entry })));
+  // All of a transaction of many frames but its last, which commits.
   truncateSync(`${file}-wal`, readFileSync(`${file}-wal`).length - FRAME_BYTES);
   const journal = new SqliteJournal(file, genesis, { kind: "write", hasRun: true });
   const entry: LogEntry = { kind: "observing", isOn: false };
@@ -259,7 +261,7 @@ test("what a transaction left that never came to its end is no damage later", ()
   writeFileSync(file, main);
   writeFileSync(`${file}-wal`, wal);
   rmSync(`${file}-shm`, { force: true });
-  expect(opened()).toMatchObject({ height: TIP, log: [entry], findings: [] });
+  expect(opened()).toMatchObject({ height: TIP, log: [...VOTES, entry], findings: [] });
 });
 
 test("a bit that changed within the log: what followed is lost, so the node observes", () => {
