@@ -7,10 +7,11 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
+import { certificateHash, encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
 import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
+import { bytesOf } from "../chain/sha256.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
@@ -190,6 +191,7 @@ export class LedgerProcess {
     return new PeerChannel({
       ...{ self: this.keys.nodeId, listen, random: kernelRandom },
       noise: peerNoise(genesis.chainId, this.keys.session),
+      realm: bytesOf(genesis.chainId),
       certificate: encodeSignedCertificate(own),
       authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
       onFrame: (from, frame) => this.#receive(from as NodeId, frame),
@@ -261,7 +263,22 @@ export function loadNode(
   const keys = loadKeys(fileIn(dir, "keys"));
   const genesis = loadGenesis(dir, crypto);
   requireRole(role, keys, genesis, dir);
+  requireOwnChain(keys, genesis, dir);
   return { keys, genesis };
+}
+
+/** The folder's certificate is of the chain that its genesis file makes, or nobody would listen. */
+function requireOwnChain(keys: OwnKeys, { chainId, members }: ChainState, dir: string): void {
+  const { certificate } = loadCertificate(dir);
+  if (certificate.chainId === chainId) return;
+  // Those of the genesis file's members are older than the chain's name.
+  const [first] = members.get(keys.nodeId)?.keys ?? [];
+  if (first?.certificate === certificateHash(certificate)) return;
+  throw new AbsError(
+    "LEDGER_CHAIN_OTHER",
+    `${fileIn(dir, "certificate")} is not of chain ${chainId}, which ${fileIn(dir, "genesis")} makes.`,
+    "Put the tenant's genesis.json back: all its nodes have the same, byte for byte.",
+  );
 }
 
 function requireRole(

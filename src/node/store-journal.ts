@@ -10,6 +10,7 @@ import type { Height } from "../chain/ledger-units.ts";
 import { rootOf } from "../chain/merkle.ts";
 import type { LogEntry } from "../chain/step-types.ts";
 import { messageOf } from "../errors.ts";
+import { walFault } from "../store/wal-check.ts";
 import { replayChain } from "./chain-replay.ts";
 import type { JournalCondition, OpenedJournal, OpenJournal } from "./ledger-journal.ts";
 import { SqliteJournal } from "./sqlite-journal.ts";
@@ -30,11 +31,13 @@ export const openJournal: OpenJournal = (words) => {
 
 function open(words: Parameters<OpenJournal>[0], before: readonly string[]): OpenedJournal {
   const { file, genesis, hasRun } = words;
+  // Before SQLite opens it: that drops what does not fit.
+  const tailFault = walFault(file);
   const journal = new SqliteJournal(file, genesis, { kind: "write", hasRun });
   try {
     const fault = journal.structureFault();
     if (fault !== undefined) throw storeDamaged(file, fault);
-    return examined(journal, words, before);
+    return examined(journal, words, before, tailFault);
   } catch (thrown) {
     journal.close();
     throw thrown;
@@ -52,6 +55,7 @@ function examined(
   journal: SqliteJournal,
   { genesis, crypto, hasRun }: Parameters<OpenJournal>[0],
   before: readonly string[],
+  tailFault: string | undefined,
 ): OpenedJournal {
   const findings = [...before, ...journal.findings];
   const isLost = journal.isNew && hasRun;
@@ -59,6 +63,7 @@ function examined(
   const { fault, ...replayed } = replayChain(genesis, journal.blocks(), crypto);
   const top = fault === undefined ? replayed.chain.height : intactTip(journal);
   const lost = whatIsLost(journal, top);
+  if (tailFault !== undefined) lost.push(tailFault);
   findings.push(...lost);
   // Nothing on the disk tells how far it went, or what it signed there.
   if (lost.length > 0) journal.forget(top, sealedAbove(journal, top));

@@ -148,6 +148,7 @@ function newcomer(): { readonly channel: PeerChannel; readonly keys: OwnKeys } {
     // Before every id, so that it is the one who calls.
     ...{ self: "", listen: { host: "127.0.0.1", port: 0 }, random: kernelRandom },
     noise: peerNoise(certificate.chainId, keys.session),
+    realm: new Uint8Array(32),
     certificate: encodeSignedCertificate(signed),
     authenticate: (bytes) => {
       const read = decodeSignedCertificate(bytes);

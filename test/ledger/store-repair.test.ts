@@ -211,6 +211,75 @@ test("keys that never signed begin with an empty file, and may vote", () => {
   expect(condition).toEqual({ findings: [], mayHaveForgotten: false, lacks: undefined });
 });
 
+/** As a kill leaves it: with a log that was never taken over. Gives where each transaction ends. */
+function fillAndKill(last: readonly SavedOutput[] = []): number[] {
+  for (const end of ["", "-wal", "-shm"]) rmSync(file + end, { force: true });
+  const journal = new SqliteJournal(file, genesis, { kind: "write", hasRun: false });
+  const ends: number[] = [];
+  for (let height = 1; height <= TIP; height++) {
+    journal.save([saved(height)]);
+    ends.push(readFileSync(`${file}-wal`).length);
+  }
+  journal.save(VOTES.map((entry) => ({ kind: "write", entry })));
+  if (last.length > 0) journal.save(last);
+  const [main, wal] = [readFileSync(file), readFileSync(`${file}-wal`)];
+  journal.close();
+  writeFileSync(file, main);
+  writeFileSync(`${file}-wal`, wal);
+  rmSync(`${file}-shm`, { force: true });
+  return ends;
+}
+
+test("a log that a kill left behind is taken over whole", () => {
+  fillAndKill();
+  expect(opened()).toMatchObject({ height: TIP, log: VOTES, findings: [] });
+});
+
+test("the torn end of a write is no damage: it was promised to nobody", () => {
+  const ends = fillAndKill();
+  for (const cut of [1, 3000, 4120]) {
+    fillAndKill();
+    truncateSync(`${file}-wal`, readFileSync(`${file}-wal`).length - cut);
+    expect(opened()).toMatchObject({ height: TIP, log: [], mayHaveForgotten: false });
+  }
+  fillAndKill();
+  truncateSync(`${file}-wal`, ends[2] ?? 0);
+  expect(opened()).toMatchObject({ height: 3, log: [], mayHaveForgotten: false });
+});
+
+test("what a transaction left that never came to its end is no damage later", () => {
+  const FRAME_BYTES = 24 + 4096;
+  const again = [...VOTES, ...VOTES, ...VOTES, ...VOTES];
+  fillAndKill(again.map((entry) => ({ kind: "write", entry })));
+  // All of a transaction of many frames but its last, which commits.
+  truncateSync(`${file}-wal`, readFileSync(`${file}-wal`).length - FRAME_BYTES);
+  const journal = new SqliteJournal(file, genesis, { kind: "write", hasRun: true });
+  const entry: LogEntry = { kind: "observing", isOn: false };
+  journal.save([{ kind: "write", entry }]);
+  const [main, wal] = [readFileSync(file), readFileSync(`${file}-wal`)];
+  journal.close();
+  writeFileSync(file, main);
+  writeFileSync(`${file}-wal`, wal);
+  rmSync(`${file}-shm`, { force: true });
+  expect(opened()).toMatchObject({ height: TIP, log: [...VOTES, entry], findings: [] });
+});
+
+test("a bit that changed within the log: what followed is lost, so the node observes", () => {
+  const [, second = 0, third = 0] = fillAndKill();
+  const prng = new Prng(7);
+  const places = [0, 9, 17, 25, second + 1, second + 9, second + 17, second + 21, second + 100];
+  for (let i = 0; i < 40; i++) places.push(second + prng.below(third - second));
+  for (const at of places) {
+    fillAndKill();
+    const wal = readFileSync(`${file}-wal`);
+    wal[at] = (wal[at] ?? 0) ^ (1 << prng.below(8));
+    writeFileSync(`${file}-wal`, wal);
+    const found = opened();
+    expect([at, found.mayHaveForgotten]).toEqual([at, true]);
+    expect(found.findings.length).toBeGreaterThan(0);
+  }
+});
+
 const seed = Number(process.env["SEED"] ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 test(`any flipped bit is repaired, or known, or refused with words (SEED=${seed})`, () => {
   const prng = new Prng(seed);
