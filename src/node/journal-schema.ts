@@ -73,7 +73,8 @@ function withDigests(database: Database): void {
   }
   const extent = database
     .query(
-      "SELECT (SELECT coalesce(max(height), 0) FROM header) AS tip, (SELECT count(*) FROM vote) AS votes",
+      `SELECT (SELECT coalesce(max(height), 0) FROM header) AS tip,
+              (SELECT count(*) FROM vote) AS votes`,
     )
     .get() as Extent;
   database

@@ -276,7 +276,7 @@ function requireOwnChain(keys: OwnKeys, { chainId, members }: ChainState, dir: s
   if (first?.certificate === certificateHash(certificate)) return;
   throw new AbsError(
     "LEDGER_CHAIN_OTHER",
-    `${fileIn(dir, "certificate")} is not of chain ${chainId}, which ${fileIn(dir, "genesis")} makes.`,
+    `${dir}: certificate.json is not of chain ${chainId}, which genesis.json makes.`,
     "Put the tenant's genesis.json back: all its nodes have the same, byte for byte.",
   );
 }

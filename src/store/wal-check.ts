@@ -2,7 +2,8 @@
  * Damage in SQLite's write-ahead log. SQLite takes a log up to the first frame whose checksum does
  * not fit and drops the rest without a word: right for the torn end of a write, wrong where a bit
  * has changed in the middle, since transactions that were on the disk are gone then. A frame that
- * fits and commits behind one that does not tells them apart. https://sqlite.org/fileformat2.html#walformat
+ * fits and commits behind one that does not tells them apart. The format:
+ * https://sqlite.org/fileformat2.html#walformat
  */
 import { existsSync, readFileSync } from "node:fs";
 
