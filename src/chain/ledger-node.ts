@@ -55,6 +55,8 @@ export type LedgerNode = {
   at: Instant;
   outputs: Output[];
   readonly line: Line;
+  /** The highest block that this node passed on along the line. */
+  forwarded: Height;
   readonly catchUp: CatchUp;
 };
 
@@ -78,6 +80,7 @@ export function createNode(config: ParticipantConfig): LedgerNode {
     at: NO_INSTANT,
     outputs: [],
     line: new Map(),
+    forwarded: 0 as Height,
     catchUp: createCatchUp(config.checkpoint),
   };
 }

@@ -9,6 +9,7 @@ import { draftBlock } from "./apply-block.ts";
 import { type BlockBody, CONTRACTS_MAX, RECORDS_MAX } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { isChangePending, paramsAt } from "./chain-state.ts";
+import { decodeContract } from "./contract-entry.ts";
 import {
   headerOf,
   memberIds,
@@ -99,13 +100,13 @@ function dropFaulty(master: Master, body: BlockBody): boolean {
     const isRight = draftOf(master, { contracts: [], records: [bytes] }) !== undefined;
     if (isRight || !master.records.includes(bytes)) continue;
     master.records = master.records.filter((other) => other !== bytes);
-    report(master, "refused", `a record: ${Buffer.from(bytes.subarray(0, 200)).toString()}`);
+    report(master, "refused", faultOf(master, { contracts: [], records: [bytes] }));
     return true;
   }
   const half = faultyContract(master, body.contracts);
   if (half !== undefined) {
     master.contracts = master.contracts.filter((other) => other !== half);
-    report(master, "refused", `a contract: ${Buffer.from(half.subarray(0, 200)).toString()}`);
+    report(master, "refused", faultOf(master, { contracts: [half], records: [] }));
     return true;
   }
   // Each is right alone, and together they are not: the last waits for the next block.
@@ -115,6 +116,19 @@ function dropFaulty(master: Master, body: BlockBody): boolean {
   master.contracts = master.contracts.filter((other) => other !== last);
   report(master, "refused", "an item that contradicts another of the same block");
   return true;
+}
+
+/** Why a block of one item would not be valid, and which item, for people. */
+function faultOf(master: Master, body: BlockBody): string {
+  const { chain, at, term, crypto } = master;
+  const timestamp = Math.max(at.epoch, chain.core.timestamp) as EpochSeconds;
+  const drafted = draftBlock(chain, { term, timestamp, body }, crypto);
+  const why = "fault" in drafted ? `${drafted.fault} ${drafted.detail}` : "it is valid alone";
+  const [contract] = body.contracts;
+  const item = contract ?? body.records[0] ?? new Uint8Array(0);
+  const read = contract === undefined ? { complaint: "a record" } : decodeContract(contract);
+  const name = "contract" in read ? `contract ${read.contract.scId}` : read.complaint;
+  return `${name}: ${why}: ${Buffer.from(item.subarray(0, 200)).toString()}`;
 }
 
 /** By halves: a block of 1,024 is searched in ten drafts. */
@@ -183,7 +197,7 @@ export function dropSealed(master: Master, body: BlockBody): void {
 export function resetHeight(master: Master): void {
   master.attempt = 0 as Attempt;
   master.offered = undefined;
-  master.nextSequence = 0 as CandidateSequence;
+  master.nextSequence = master.firstSequence;
   master.sealedHash = undefined;
   master.wanted = undefined;
   // What was told of the height below binds nothing here.

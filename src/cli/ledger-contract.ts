@@ -20,7 +20,8 @@ import { recordJson } from "../chain/record-schema.ts";
 import { secretCommitment } from "../chain/secret-commitment.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
-import { askContract, type Proposal, propose } from "../node/control-server.ts";
+import type { CommitteeReach } from "../node/committee-reach.ts";
+import { askContract, askStatus, type Proposal, propose } from "../node/control-server.ts";
 import { epochNow } from "../node/ledger-runner.ts";
 import { fileIn } from "../node/node-folder.ts";
 import { drawContractSecret } from "../session/contract.ts";
@@ -64,10 +65,23 @@ async function proposeAndWait(
     await Bun.sleep(POLL_MS);
   }
   if (wait.seconds === 0) return false;
-  throw new AbsError(
+  throw await notSealed(socket, wait.seconds);
+}
+
+/** Says what the master knows of the reason. It stays proposed: a later block may hold it. */
+async function notSealed(socket: string, seconds: number): Promise<AbsError> {
+  const { committee, quorum, reachable } = (await askStatus(socket)) as CommitteeReach;
+  const isShort = reachable < quorum;
+  const why = isShort
+    ? `${quorum} of ${committee} validators must agree, and the master hears ${reachable}`
+    : `the master hears ${reachable} of ${committee} validators, and ${quorum} must agree`;
+  return new AbsError(
     "NOT_SEALED",
-    `It was proposed, but no block with it was sealed in ${wait.seconds} s.`,
-    "Look at `abs ledger status`: more than two thirds of the committee must be reachable.",
+    `It was proposed, but no block with it was sealed in ${seconds} s: ${why}.`,
+    isShort
+      ? "It stays proposed: bring validators back; `abs ledger status` shows who is missing."
+      : "It stays proposed; the master's events say why a leader refuses (`ledger-no-quorum`: " +
+          "clock, roots, …), or who was slow.",
   );
 }
 

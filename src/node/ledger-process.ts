@@ -7,35 +7,31 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
+import { certificateHash, encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
 import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
-import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
+import { bytesOf } from "../chain/sha256.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import { PeerChannel } from "../peer/peer-channel.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
+import { committeeReach } from "./committee-reach.ts";
 import { ControlServer } from "./control-server.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
-import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
-import { epochNow, LedgerRunner } from "./ledger-runner.ts";
+import type { OpenJournal } from "./ledger-journal.ts";
+import { epochNow, type LedgerRunner } from "./ledger-runner.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
+import { NodeLife } from "./node-life.ts";
 import { PeerIdentities } from "./peer-identities.ts";
 import { peerNoise } from "./peer-noise-ik.ts";
 
 export const CHECK_PERIOD_MS = 30_000;
-
-export type OpenJournal = (
-  file: string,
-  genesis: ChainState,
-  crypto: LedgerCrypto,
-) => { readonly journal: LedgerJournal; readonly contents: JournalContents };
 
 export type ProcessOptions = {
   readonly role: "validator" | "master";
@@ -44,21 +40,24 @@ export type ProcessOptions = {
   readonly listen: { readonly host: string; readonly port: number } | undefined;
   readonly events: NodeLog;
   readonly openJournal: OpenJournal;
+  /** How often the disk and peers are compared. */
+  readonly checkPeriodMs?: number;
   /** Whoever starts it holds the folder's lock already: a thread that died would keep its own. */
   readonly isLocked?: boolean;
   /** How calls get out and in, where the network is behind an agent's data plane. */
   readonly passage?: PeerPassage;
   /** The state at the tip is new, and on the disk. */
   readonly onBlock?: (output: BlockOutput) => void;
+  /** After a repair: another runner, with a journal of its own, perhaps at a lower height. */
+  readonly onBeginning?: () => void;
 };
 type BlockOutput = Extract<Output, { kind: "block" }>;
 
 export class LedgerProcess {
   /** Settles when the process is over; rejects when it failed. */
   readonly ended: Promise<void>;
-  readonly runner: LedgerRunner;
+  readonly #life: NodeLife;
   readonly #identities: PeerIdentities;
-  readonly #journal: LedgerJournal;
   readonly #channel: PeerChannel;
   #control: ControlServer | undefined;
   #end: () => void = () => {};
@@ -82,22 +81,17 @@ export class LedgerProcess {
     });
     // It may fail before anybody waits for it.
     this.ended.catch(() => {});
-    const wasWiped = isWiped(dir);
-    const { journal, contents } = options.openJournal(fileIn(dir, "store"), genesis, crypto);
-    this.#journal = journal;
-    const config = {
-      ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint: undefined },
-      ...contents,
-    };
-    const participant: Participant =
-      role === "master"
-        ? createMaster({ ...config, masterTerm: undefined })
-        : createValidator({ ...config, wasWiped, checkPeriodMs: CHECK_PERIOD_MS });
-    this.runner = new LedgerRunner(participant, {
-      journal,
+    const { openJournal, checkPeriodMs = CHECK_PERIOD_MS } = options;
+    this.#life = new NodeLife({
+      ...{ role, keys, genesis, crypto, openJournal, checkPeriodMs, events: this.#events },
+      file: fileIn(dir, "store"),
+      hasRun: () => existsSync(fileIn(dir, "started")),
       send: (to, message) => this.#send(to, message),
-      onReport: (code, detail) => this.#events.writeLimited(`ledger-${code}`, detail),
       onBlock: (output) => this.#onBlock(output),
+      onBeginning: () => {
+        this.#channel.meet(this.#identities.callees());
+        options.onBeginning?.();
+      },
       onFailure: (thrown) => this.#onFailure(thrown),
     });
     this.#identities = new PeerIdentities(keys.nodeId, () => ({
@@ -114,6 +108,20 @@ export class LedgerProcess {
     const process = LedgerProcess.open(options);
     await process.join();
     return process;
+  }
+
+  /** The one at present: another takes its place after a repair. */
+  get runner(): LedgerRunner {
+    return this.#life.runner;
+  }
+
+  /** A block is fetched that its disk lacks: the state is one that was passed already. */
+  get isRepairing(): boolean {
+    return this.#life.isRepairing;
+  }
+
+  get isPaused(): boolean {
+    return this.#life.pausedBy !== undefined;
   }
 
   /** Everything but the network: the state is that of the disk. @throws AbsError */
@@ -136,14 +144,13 @@ export class LedgerProcess {
     const { nodeId } = this.keys;
     this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
     this.#channel.meet(this.#identities.callees());
-    this.runner.start();
+    this.#life.start();
   }
 
   stop(): void {
-    this.runner.close();
     this.#control?.close();
     this.#channel.close();
-    this.#journal.close();
+    this.#life.stop();
     this.#end();
   }
 
@@ -151,6 +158,8 @@ export class LedgerProcess {
   status(): Record<string, unknown> {
     const { participant } = this.runner;
     const { chain, term, stoppedBy } = participant;
+    const peers = this.#channel.status();
+    const { pausedBy, isRepairing } = this.#life;
     return {
       role: this.options.role,
       node_id: this.keys.nodeId,
@@ -161,11 +170,14 @@ export class LedgerProcess {
       timestamp: chain.core.timestamp,
       term,
       ...(stoppedBy === undefined ? {} : { stopped: stoppedBy }),
+      ...(pausedBy === undefined ? {} : { paused: pausedBy }),
+      ...(isRepairing ? { is_repairing: true } : {}),
       ...(participant.kind === "validator"
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
+      ...committeeReach(chain, this.keys.nodeId, peers),
       bad_frames: this.#badFrames,
-      peers: this.#channel.status().map(({ nodeId, isConnected, lost }) => ({
+      peers: peers.map(({ nodeId, isConnected, lost }) => ({
         ...{ node_id: nodeId, is_connected: isConnected, frames_lost: lost },
       })),
     };
@@ -179,6 +191,7 @@ export class LedgerProcess {
     return new PeerChannel({
       ...{ self: this.keys.nodeId, listen, random: kernelRandom },
       noise: peerNoise(genesis.chainId, this.keys.session),
+      realm: bytesOf(genesis.chainId),
       certificate: encodeSignedCertificate(own),
       authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
       onFrame: (from, frame) => this.#receive(from as NodeId, frame),
@@ -224,7 +237,7 @@ export class LedgerProcess {
   #onFailure(thrown: unknown): void {
     this.#control?.close();
     this.#channel.close();
-    this.#journal.close();
+    this.#life.stop();
     this.#fail(
       thrown instanceof AbsError
         ? thrown
@@ -250,12 +263,22 @@ export function loadNode(
   const keys = loadKeys(fileIn(dir, "keys"));
   const genesis = loadGenesis(dir, crypto);
   requireRole(role, keys, genesis, dir);
+  requireOwnChain(keys, genesis, dir);
   return { keys, genesis };
 }
 
-/** Keys that have run before, and a disk that knows nothing of it. */
-function isWiped(dir: string): boolean {
-  return existsSync(fileIn(dir, "started")) && !existsSync(fileIn(dir, "store"));
+/** The folder's certificate is of the chain that its genesis file makes, or nobody would listen. */
+function requireOwnChain(keys: OwnKeys, { chainId, members }: ChainState, dir: string): void {
+  const { certificate } = loadCertificate(dir);
+  if (certificate.chainId === chainId) return;
+  // Those of the genesis file's members are older than the chain's name.
+  const [first] = members.get(keys.nodeId)?.keys ?? [];
+  if (first?.certificate === certificateHash(certificate)) return;
+  throw new AbsError(
+    "LEDGER_CHAIN_OTHER",
+    `${dir}: certificate.json is not of chain ${chainId}, which genesis.json makes.`,
+    "Put the tenant's genesis.json back: all its nodes have the same, byte for byte.",
+  );
 }
 
 function requireRole(

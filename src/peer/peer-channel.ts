@@ -22,7 +22,10 @@ const PATIENCE_MS = 3000;
 const ALIVE_MS = 2000;
 const SILENCE_MS = 10_000;
 
-export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "authenticate"> & {
+export type PeerChannelOptions = Pick<
+  LinkOptions,
+  "noise" | "realm" | "certificate" | "authenticate"
+> & {
   readonly self: string;
   readonly listen: { readonly host: string; readonly port: number };
   /** Fresh bytes of the kernel: a copy of this machine must not draw the same ephemeral keys. */
@@ -36,6 +39,15 @@ export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "au
 };
 export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused";
 
+export type PeerStatus = {
+  readonly nodeId: string;
+  readonly isConnected: boolean;
+  /** Since it was last heard; undefined: it is not connected. */
+  readonly silentMs: number | undefined;
+  /** Frames that left the queue unsent. */
+  readonly lost: number;
+};
+
 type Peer = {
   readonly queue: SendQueue;
   connection: PeerConnection | undefined;
@@ -46,6 +58,8 @@ export class PeerChannel {
   readonly #peers = new Map<string, Peer>();
   readonly #strangers = new Set<PeerConnection>();
   readonly #ticking: ReturnType<typeof setInterval>;
+  /** Where peers are. */
+  #hosts: ReadonlySet<string> = new Set();
   #server: Server | undefined;
   #isClosed = false;
 
@@ -74,6 +88,7 @@ export class PeerChannel {
   /** Whom to speak with. Those who are not among them any more are cut off. */
   meet(callees: readonly Callee[]): void {
     const wanted = new Set(callees.map(({ nodeId }) => nodeId));
+    this.#hosts = new Set(callees.map(({ host }) => host));
     this.options.passage?.meet(callees.map(({ host }) => host));
     for (const [nodeId, peer] of this.#peers) {
       if (wanted.has(nodeId)) continue;
@@ -104,10 +119,12 @@ export class PeerChannel {
   }
 
   /** Peers, and whether each is connected. */
-  status(): { readonly nodeId: string; readonly isConnected: boolean; readonly lost: number }[] {
+  status(): PeerStatus[] {
+    const nowMs = performance.now();
     return [...this.#peers].map(([nodeId, { connection, queue }]) => ({
       nodeId,
       isConnected: connection !== undefined,
+      silentMs: connection === undefined ? undefined : nowMs - connection.heardMs,
       lost: queue.lost,
     }));
   }
@@ -139,9 +156,11 @@ export class PeerChannel {
   }
 
   #connect(socket: Socket, callee: LinkOptions["callee"]): void {
-    const { noise, certificate, authenticate } = this.options;
+    const { noise, realm, certificate, authenticate } = this.options;
     const ephemeralSecret = this.options.random(32);
-    const link = { noise, certificate, authenticate, callee, ephemeralSecret };
+    const isKnownPlace = this.#hosts.has(socket.remoteAddress?.replace(/^::ffff:/, "") ?? "");
+    const own = { noise, realm, certificate, ephemeralSecret };
+    const link = { ...own, authenticate, callee, isKnownPlace };
     const connection: PeerConnection = new PeerConnection(socket, link, {
       onConfirmed: (nodeId) => this.#settle(nodeId, connection),
       onFrame: (nodeId, frame) => {

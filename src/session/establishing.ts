@@ -15,6 +15,7 @@ import {
 } from "./closing.ts";
 import type { ContractUse } from "./contract.ts";
 import type { DirectionKeys } from "./data-keys.ts";
+import type { InstallOutput } from "./session-api.ts";
 import {
   type Binding,
   bindingKey,
@@ -99,11 +100,16 @@ export function establish(state: SessionsState, agreed: Agreed): Session {
     tag,
     myRole: role,
     initiator,
+    under: [agreed.myUse, agreed.peerUse].map(nameOf),
     out,
     in: incoming,
     sendNow: initiator,
   });
   return session;
+}
+
+function nameOf({ contract, generation }: ContractUse): InstallOutput["under"][number] {
+  return { scId: contract.scId, generation: generation.generation };
 }
 
 /** Our initiation was answered: send under the session, and have the responder hear from us. */
