@@ -206,9 +206,7 @@ describe("the master", () => {
     ["two views", { view: 1 }],
     ["two attempts", { attempt: 1 }],
   ])("two SEALs of one height for two hashes, of %s, prove a lie", (_, change) => {
-    expect(
-      faultOf(builder, recordOf(seal(), seal({ blockHash: B, ...change }))),
-    ).toBeUndefined();
+    expect(faultOf(builder, recordOf(seal(), seal({ blockHash: B, ...change })))).toBeUndefined();
   });
 
   test("two SEALs of one hash, or of two heights, prove none", () => {

@@ -284,9 +284,7 @@ describe("NODE_REVOKE", () => {
     chain.add();
     expect(committeeOf(chain.state, 0 as Attempt)).not.toContain(nodeId);
     // Its key is nobody's either, under whatever id.
-    expect(faultOf(chain, rotation(chain, other.nodeId, { ledgerPub }).record)).toBe(
-      "record-rule",
-    );
+    expect(faultOf(chain, rotation(chain, other.nodeId, { ledgerPub }).record)).toBe("record-rule");
   });
 
   test("a revoked node and its removal from the list go together in one block", () => {

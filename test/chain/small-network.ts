@@ -276,7 +276,7 @@ export class SmallNetwork {
       }
       case "restore":
         seat.disk.blocks.set(output.block.core.height, output.block);
-        seat.found.damaged = seat.found.damaged?.filter(
+        seat.found.damaged = (seat.found.damaged ?? []).filter(
           (height) => height !== output.block.core.height,
         );
         seat.reports.push(output.kind);
