@@ -9,10 +9,10 @@ import { AbsError } from "../errors.ts";
 import { type Contract, parseContract } from "../session/contract.ts";
 import { isZero, KeyPair } from "../session/x25519.ts";
 import type { DocumentMap, DocumentNode } from "../store/document.ts";
+import { readHex, readSecret } from "../store/secret-file.ts";
 import type { TagIndex } from "../units.ts";
 import { formatAddress, type IpAddress, parseAddress } from "../wire/ip-text.ts";
 import { CONTRACT_SECRET_BYTES, KEY_BYTES, TAG_BYTES } from "./keys.ts";
-import { readHex, readSecret } from "./secret-file.ts";
 
 export type AgentMode = "full" | "quick";
 export type Carrier = "ip" | "udp";

@@ -18,6 +18,7 @@ import { loadPolicy, readPolicy } from "../policy/schema.ts";
 import type { Contract } from "../session/contract.ts";
 import { type DocumentNode, loadDocument, parseDocument } from "../store/document.ts";
 import { readCidrs } from "../store/network-values.ts";
+import { besideDocument, requirePrivate } from "../store/secret-file.ts";
 import { formatAddress, type IpRange } from "../wire/ip-text.ts";
 import {
   type CarrierSettings,
@@ -31,7 +32,6 @@ import {
   readTenant,
   type Tag,
 } from "./provisioning-fields.ts";
-import { besideDocument, requirePrivate } from "./secret-file.ts";
 
 export interface Provisioning {
   /** As given on the command line. */

@@ -4,7 +4,6 @@
  * comes by the control socket (control-server.ts) and the peer channel.
  */
 import { existsSync, writeFileSync } from "node:fs";
-import { kernelRandom } from "../agent/kernel-random.ts";
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
@@ -14,6 +13,7 @@ import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
 import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
+import { kernelRandom } from "../native/kernel-random.ts";
 import type { EventLog } from "../observe/event-log.ts";
 import { PeerChannel } from "../peer/peer-channel.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
