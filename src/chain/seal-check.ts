@@ -121,7 +121,7 @@ function sealingKey(
 export function isMasterTerm(
   state: ChainState,
   message: MasterTermMessage,
-  crypto: LedgerCrypto,
+  crypto: Pick<LedgerCrypto, "signatures">,
 ): boolean {
   const { recoveryPub } = state.genesis.file;
   const isOurs = message.chainId === state.chainId && message.signer === nodeIdOf(recoveryPub);

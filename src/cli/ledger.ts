@@ -11,6 +11,7 @@ import {
   showCommand,
   statusCommand,
 } from "./ledger-read.ts";
+import { recoverCommand } from "./ledger-recover.ts";
 import { runCommandOf } from "./ledger-run.ts";
 import { verifyCommand } from "./ledger-verify.ts";
 
@@ -38,5 +39,6 @@ export const ledgerCommand = defineCommand({
     verify: verifyCommand,
     propose: proposeCommand,
     contract: contractCommand,
+    recover: recoverCommand,
   },
 });

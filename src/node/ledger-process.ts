@@ -7,10 +7,15 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
-import type { NodeId } from "../chain/ledger-units.ts";
+import { encodeIntroduction } from "../chain/introduction.ts";
+import { masterId } from "../chain/ledger-node.ts";
+import type { NodeId, Term } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
-import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
+import {
+  type LedgerMessage,
+  type MasterTermMessage,
+  MESSAGE_CODES,
+} from "../chain/message-types.ts";
 import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
@@ -24,9 +29,9 @@ import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
 import { epochNow, LedgerRunner } from "./ledger-runner.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
-import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
+import { fileIn, loadCertificate, loadGenesis, loadMasterTerm, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
-import { PeerIdentities } from "./peer-identities.ts";
+import { type IdentityBasis, PeerIdentities } from "./peer-identities.ts";
 import { peerNoise } from "./peer-noise-ik.ts";
 
 export const CHECK_PERIOD_MS = 30_000;
@@ -65,6 +70,8 @@ export class LedgerProcess {
   #fail: (thrown: unknown) => void = () => {};
   readonly #events: NodeEvents;
   #badFrames = 0;
+  /** The newest that peers were met under. */
+  #term: Term;
   /** A change of members waits for its height. */
   #wasPending = true;
 
@@ -89,10 +96,13 @@ export class LedgerProcess {
       ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint: undefined },
       ...contents,
     };
+    const masterTerm = role === "master" ? loadMasterTerm(dir, genesis, crypto) : undefined;
     const participant: Participant =
       role === "master"
-        ? createMaster({ ...config, masterTerm: undefined })
+        ? createMaster({ ...config, masterTerm })
         : createValidator({ ...config, wasWiped, checkPeriodMs: CHECK_PERIOD_MS });
+    if (role === "master") requireReign(participant, journal);
+    this.#term = participant.term;
     this.runner = new LedgerRunner(participant, {
       journal,
       send: (to, message) => this.#send(to, message),
@@ -100,13 +110,14 @@ export class LedgerProcess {
       onBlock: (output) => this.#onBlock(output),
       onFailure: (thrown) => this.#onFailure(thrown),
     });
-    this.#identities = new PeerIdentities(keys.nodeId, () => ({
-      chain: this.runner.participant.chain,
-      masterPub: this.runner.participant.masterPub,
-      verifier: crypto.signatures,
-      now: epochNow(),
-    }));
-    this.#channel = this.#openChannel(genesis);
+    const basis = (): IdentityBasis => {
+      const { chain, masterPub, term } = this.runner.participant;
+      return { chain, masterPub, term, verifier: crypto.signatures, now: epochNow() };
+    };
+    this.#identities = new PeerIdentities(keys.nodeId, basis, (message) =>
+      this.runner.take({ kind: "message", from: message.signer, message }),
+    );
+    this.#channel = this.#openChannel(genesis, masterTerm);
   }
 
   /** @throws AbsError for anything wrong with the folder or the port */
@@ -171,20 +182,36 @@ export class LedgerProcess {
     };
   }
 
-  #openChannel(genesis: ChainState): PeerChannel {
+  #openChannel(genesis: ChainState, masterTerm: MasterTermMessage | undefined): PeerChannel {
     const { dir } = this.options;
-    const own = loadCertificate(dir);
-    const [host = "0.0.0.0"] = own.certificate.addresses;
-    const listen = this.options.listen ?? { host, port: own.certificate.peerPort };
+    const signed = loadCertificate(dir);
+    const [host = "0.0.0.0"] = signed.certificate.addresses;
+    const listen = this.options.listen ?? { host, port: signed.certificate.peerPort };
     return new PeerChannel({
       ...{ self: this.keys.nodeId, listen, random: kernelRandom },
       noise: peerNoise(genesis.chainId, this.keys.session),
-      certificate: encodeSignedCertificate(own),
-      authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
+      certificate: encodeIntroduction({ signed, masterTerm }),
+      // Nobody has heard of a new term's master, nor knows where to call it.
+      callsAll: masterTerm !== undefined,
+      authenticate: (certificate, key) => this.#authenticate(certificate, key),
       onFrame: (from, frame) => this.#receive(from as NodeId, frame),
       onNotice: (code, detail) => this.#events.writeLimited(code, detail),
       ...(this.options.passage === undefined ? {} : { passage: this.options.passage }),
     });
+  }
+
+  /** An introduction may bring a new term: then the peers are others from here on. */
+  #authenticate(introduction: Uint8Array, key: Uint8Array): NodeId | undefined {
+    const peer = this.#identities.authenticate(introduction, key);
+    this.#meetTerm();
+    return peer;
+  }
+
+  #meetTerm(): void {
+    const { term } = this.runner.participant;
+    if (term === this.#term) return;
+    this.#term = term;
+    this.#channel.meet(this.#identities.callees());
   }
 
   #send(to: readonly NodeId[], message: LedgerMessage): void {
@@ -202,6 +229,7 @@ export class LedgerProcess {
       return;
     }
     this.runner.take({ kind: "message", from, message: read.message });
+    this.#meetTerm();
   }
 
   #onBlock(output: BlockOutput): void {
@@ -253,6 +281,17 @@ export function loadNode(
   return { keys, genesis };
 }
 
+/** @throws AbsError MASTER_SUPERSEDED: the chain on its disk has another master's term */
+function requireReign(participant: Participant, journal: LedgerJournal): void {
+  if (masterId(participant) === participant.nodeId) return;
+  journal.close();
+  throw new AbsError(
+    "MASTER_SUPERSEDED",
+    `Term ${participant.term} is the reign of another master, ${masterId(participant)}.`,
+    "Run the new master from its own folder; this one's keys seal nothing any more.",
+  );
+}
+
 /** Keys that have run before, and a disk that knows nothing of it. */
 function isWiped(dir: string): boolean {
   return existsSync(fileIn(dir, "started")) && !existsSync(fileIn(dir, "store"));
@@ -270,6 +309,14 @@ function requireRole(
       "LEDGER_ROLE_WRONG",
       `${dir} is the master's folder.`,
       "Run `abs ledger master run` with it, or name a member's folder.",
+    );
+  }
+  const isHeir = existsSync(fileIn(dir, "term"));
+  if (role === "master" && !isMasterKey && !isHeir && !genesis.members.has(keys.nodeId)) {
+    throw new AbsError(
+      "LEDGER_ROLE_WRONG",
+      `The keys in ${dir} are not the master's, and no master-term.json makes them so.`,
+      "Name the master's folder; `abs ledger recover master-term --help` tells how to make one.",
     );
   }
   if (role === "master" && genesis.members.has(keys.nodeId)) {

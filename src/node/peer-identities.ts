@@ -9,14 +9,22 @@ import type { ChainState } from "../chain/chain-state.ts";
 import type { Verifier } from "../chain/crypto-interface.ts";
 import {
   certificateHash,
-  decodeSignedCertificate,
   isIssuedBy,
   type SignedCertificate,
 } from "../chain/identity-certificate.ts";
+import { decodeIntroduction } from "../chain/introduction.ts";
 import type { Height } from "../chain/ledger-units.ts";
-import { type ChainId, NO_HASH, type NodeId, type PublicKey } from "../chain/ledger-units.ts";
+import {
+  type ChainId,
+  NO_HASH,
+  type NodeId,
+  type PublicKey,
+  type Term,
+} from "../chain/ledger-units.ts";
 import { EFFECT_DELAY, keysAt } from "../chain/member.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
+import type { MasterTermMessage } from "../chain/message-types.ts";
+import { isMasterTerm } from "../chain/seal-check.ts";
 import type { Callee } from "../peer/peer-dialler.ts";
 import type { EpochSeconds } from "../units.ts";
 
@@ -31,6 +39,7 @@ export type IdentityBasis = {
   readonly chain: ChainState;
   /** The newest that is known, recorded or not. */
   readonly masterPub: PublicKey;
+  readonly term: Term;
   readonly verifier: Verifier;
   readonly now: EpochSeconds;
 };
@@ -41,6 +50,8 @@ export class PeerIdentities {
   constructor(
     readonly self: NodeId,
     readonly basis: () => IdentityBasis,
+    /** A MASTER_TERM by the recovery key: it acts on receipt, and the basis is another after. */
+    readonly onTerm: (message: MasterTermMessage) => void = () => {},
   ) {}
 
   /** Adds what a file or a handshake brought, if it is valid; the newest of a node is kept. */
@@ -56,12 +67,22 @@ export class PeerIdentities {
 
   /** The node that shows this certificate over this key, or undefined. */
   authenticate(bytes: Uint8Array, key: Uint8Array): NodeId | undefined {
-    const read = decodeSignedCertificate(bytes);
+    const read = decodeIntroduction(bytes);
     if ("complaint" in read) return undefined;
-    const { nodeId, sessionPub } = read.signed.certificate;
+    const { nodeId, sessionPub, ledgerPub } = read.signed.certificate;
     const owned = fromHex(sessionPub);
     if (owned === undefined || !equalBytes(owned, key) || nodeId === this.self) return undefined;
+    const { masterTerm } = read;
+    if (masterTerm?.masterPub === ledgerPub) this.#hearTerm(masterTerm);
     return this.learn(read.signed) ? nodeId : undefined;
+  }
+
+  /** Before the certificate is judged: the master of a new term signed its own. */
+  #hearTerm(message: MasterTermMessage): void {
+    const { chain, term, verifier } = this.basis();
+    if (message.term > term && isMasterTerm(chain, message, { signatures: verifier })) {
+      this.onTerm(message);
+    }
   }
 
   /** Everybody known who may still speak here, as the channel calls them. */

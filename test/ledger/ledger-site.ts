@@ -30,7 +30,7 @@ export async function absJson<T>(...args: readonly string[]): Promise<T> {
   return JSON.parse(ran.stdout) as T;
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer());
   const ports: number[] = [];
   for (const server of servers) {
@@ -47,6 +47,8 @@ export type Status = {
   readonly block_hash: string;
   readonly chain_id: string;
   readonly is_observing?: boolean;
+  readonly term: number;
+  readonly peers: readonly { readonly node_id: string; readonly is_connected: boolean }[];
 };
 
 export class LedgerSite {
@@ -70,8 +72,8 @@ export class LedgerSite {
     return join(this.dir, name);
   }
 
-  start(name: string): void {
-    const command = name === MASTER ? ["ledger", "master", "run"] : ["validator", "run"];
+  start(name: string, role = name === MASTER ? MASTER : "validator"): void {
+    const command = role === MASTER ? ["ledger", "master", "run"] : ["validator", "run"];
     const events = join(this.dir, `${name}.events`);
     const words = [...command, "--dir", this.folder(name), "--events", events];
     const errors = Bun.file(join(this.dir, `${name}.errors`));
@@ -127,8 +129,8 @@ export class LedgerSite {
     }
   }
 
-  createContract(): Promise<{ "sc-id": string; sealed: boolean }> {
-    return absJson("ledger", "contract", "create", "--dir", this.folder(MASTER));
+  createContract(master = MASTER): Promise<{ "sc-id": string; sealed: boolean }> {
+    return absJson("ledger", "contract", "create", "--dir", this.folder(master));
   }
 
   errors(): string {
