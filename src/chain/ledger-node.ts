@@ -11,8 +11,9 @@ import {
   nextHeight,
   recordedTerm,
 } from "./chain-state.ts";
+import { chainConflict } from "./checkpoint.ts";
 import type { LedgerCrypto, NodeKeys } from "./crypto-interface.ts";
-import type { Attempt, Height, NodeId, PublicKey, Term, View } from "./ledger-units.ts";
+import type { Attempt, Hash, Height, NodeId, PublicKey, Term, View } from "./ledger-units.ts";
 import { checkOf, nodeIdOf, signMessage } from "./message-signing.ts";
 import type {
   Draft,
@@ -76,11 +77,11 @@ export function createNode(config: ParticipantConfig): LedgerNode {
     term,
     masterPub: masterOf(chain, term)?.masterPub ?? chain.genesis.file.masterPub,
     masterTerm: undefined,
-    stoppedBy: undefined,
+    stoppedBy: chainConflict(config.checkpoint, chain, config.history),
     at: NO_INSTANT,
     outputs: [],
     line: new Map(),
-    catchUp: createCatchUp(config.checkpoint),
+    catchUp: createCatchUp(config.checkpoint, chain.blockHash as string as Hash),
     accused: new Set(),
   };
 }

@@ -76,6 +76,8 @@ function replaySent(validator: Validator, message: OwnVote): void {
 export function observe(validator: Validator, reason: string): void {
   validator.observing = createObservation();
   validator.readmittedFrom = undefined;
+  // What others told before this moment is no answer to what is asked after it.
+  validator.catchUp.nonces = [];
   write(validator, { kind: "observing", isOn: true });
   report(validator, "observing", reason);
 }

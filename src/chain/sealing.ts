@@ -9,6 +9,7 @@ import type { Block, BlockCore, SealProof } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { type Refusal, refuse } from "./block-fault.ts";
 import type { ChainState, TipSeal } from "./chain-state.ts";
+import { checkpointFault } from "./checkpoint.ts";
 import { accuseOfConflict } from "./conflict.ts";
 import {
   type LedgerNode,
@@ -29,6 +30,8 @@ export function judgeBlock(
   tried: ChainState | undefined,
 ): Judged | Refusal {
   const { chain, crypto } = node;
+  const misfit = checkpointFault(node.catchUp.checkpoint, block.core);
+  if (misfit !== undefined) return misfit;
   const next = tried ?? applyBlock(chain, block.core, block.body, crypto);
   if ("fault" in next) return next;
   const seal = checkSeal(chain, next, block.proof, crypto);

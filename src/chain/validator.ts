@@ -11,6 +11,7 @@ import { onCandidate, takeCarriedBody } from "./candidate.ts";
 import {
   askHeaders,
   GOSSIP_MS,
+  isAnswer,
   onBodyRequest,
   onBodyResponse,
   onGossipTimer,
@@ -139,8 +140,8 @@ function onTimer(validator: Validator, timer: TimerName, entropy: Hash): void {
     case "repeat":
       return repeat(validator);
     case "gossip":
-      askForHeights(validator);
-      return onGossipTimer(validator, entropy);
+      onGossipTimer(validator, entropy);
+      return askForHeights(validator);
     case "check":
       return onCheckTimer(validator, entropy);
     case "master":
@@ -183,7 +184,7 @@ function receive(validator: Validator, from: NodeId, message: LedgerMessage): vo
     case "HEADERS_REQ":
       return onHeadersRequest(validator, from, message);
     case "HEADERS_RESP":
-      countHeight(validator, from, message.height);
+      if (isAnswer(validator, message)) countHeight(validator, from, message.height);
       return onHeadersResponse(validator, from, message);
     case "BODY_REQ":
       return onBodyRequest(validator, from, message, (hash) => findCandidate(validator, hash));

@@ -3,9 +3,10 @@
  * events go to standard output, one JSON object a line; SIGTERM and SIGINT end it cleanly.
  */
 import { defineCommand } from "citty";
+import { saveCheckpoint } from "../node/node-checkpoint.ts";
 import { runStandalone } from "../validator/standalone-node.ts";
 import { dirArgument } from "./ledger-read.ts";
-import { placeOf } from "./options.ts";
+import { checkpointOf, placeOf } from "./options.ts";
 
 export function runCommandOf(role: "validator" | "master", description: string) {
   return defineCommand({
@@ -17,8 +18,15 @@ export function runCommandOf(role: "validator" | "master", description: string) 
         description: "HOST:PORT of the peer channel; otherwise what the certificate says",
       },
       events: { type: "string", description: "append events to this file instead" },
+      checkpoint: {
+        type: "string",
+        description: "HEIGHT:HASH that the manager vouched for, kept from now on: no other history",
+      },
     },
     async run({ args }) {
+      if (args.checkpoint !== undefined) {
+        saveCheckpoint(args.dir, checkpointOf("--checkpoint", args.checkpoint));
+      }
       const listen = args.listen === undefined ? undefined : placeOf("--listen", args.listen);
       await runStandalone({ role, dir: args.dir, listen, eventFile: args.events });
       process.exit(0);

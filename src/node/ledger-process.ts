@@ -6,6 +6,7 @@
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
+import { chainConflict } from "../chain/checkpoint.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { encodeIntroduction } from "../chain/introduction.ts";
 import { masterId } from "../chain/ledger-node.ts";
@@ -17,7 +18,7 @@ import {
   MESSAGE_CODES,
 } from "../chain/message-types.ts";
 import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
-import type { Output } from "../chain/step-types.ts";
+import type { Checkpoint, Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import { PeerChannel } from "../peer/peer-channel.ts";
@@ -28,6 +29,7 @@ import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
 import { epochNow, LedgerRunner } from "./ledger-runner.ts";
+import { loadCheckpoint } from "./node-checkpoint.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadMasterTerm, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
@@ -92,8 +94,10 @@ export class LedgerProcess {
     const wasWiped = isWiped(dir);
     const { journal, contents } = options.openJournal(fileIn(dir, "store"), genesis, crypto);
     this.#journal = journal;
+    const checkpoint = loadCheckpoint(dir);
+    requireHistory(checkpoint, contents.chain, journal);
     const config = {
-      ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint: undefined },
+      ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint },
       ...contents,
     };
     const masterTerm = role === "master" ? loadMasterTerm(dir, genesis, crypto) : undefined;
@@ -279,6 +283,22 @@ export function loadNode(
   const genesis = loadGenesis(dir, crypto);
   requireRole(role, keys, genesis, dir);
   return { keys, genesis };
+}
+
+/** @throws AbsError CHECKPOINT_CONFLICT: the chain on its disk is not the one vouched for */
+function requireHistory(
+  checkpoint: Checkpoint | undefined,
+  chain: ChainState,
+  journal: LedgerJournal,
+): void {
+  const conflict = chainConflict(checkpoint, chain, journal.history);
+  if (conflict === undefined) return;
+  journal.close();
+  throw new AbsError(
+    "CHECKPOINT_CONFLICT",
+    `The chain on this disk is another history than the one vouched for: ${conflict}.`,
+    "Ask the manager which is right. If the disk is wrong, move scd.sqlite aside: the node observes.",
+  );
 }
 
 /** @throws AbsError MASTER_SUPERSEDED: the chain on its disk has another master's term */

@@ -28,6 +28,8 @@ export const FOLDER = {
   started: "started",
   /** Of a master whose key the recovery key put in the place of a lost one. */
   term: "master-term.json",
+  /** A height and its hash that enrolment or a renewal vouched for. */
+  checkpoint: "checkpoint.json",
   /** Held by the process that signs with these keys: two would contradict each other. */
   lock: "lock",
 } as const;

@@ -12,13 +12,16 @@ import { committeeOf } from "../../src/chain/chain-state.ts";
 import { drawCommittee, vrfAlpha } from "../../src/chain/choosing.ts";
 import { encodeContract, encodeDummy } from "../../src/chain/contract-entry.ts";
 import { encodeGenesis } from "../../src/chain/genesis-file.ts";
-import type { Attempt, Height, View } from "../../src/chain/ledger-units.ts";
+import type { Attempt, Hash, Height, Term, View } from "../../src/chain/ledger-units.ts";
+import { signMasterTerm } from "../../src/chain/master-term.ts";
 import { encodeMessage, signedPart } from "../../src/chain/message-codec.ts";
 import { signingHash, signMessage } from "../../src/chain/message-signing.ts";
 import type {
   CommitMessage,
+  MessageHeader,
   PrepareMessage,
   RejectMessage,
+  SignedMessage,
 } from "../../src/chain/message-types.ts";
 import { ChainBuilder, contractOf, NobleKeys } from "../chain/chain-builder.ts";
 
@@ -66,12 +69,38 @@ function messageVectors(builder: ChainBuilder) {
     signMessage<CommitMessage>(keys, { kind: "COMMIT", ...place, blockHash }),
     signMessage<RejectMessage>(keys, { kind: "REJECT", ...place, blockHash, reason: 11 }),
   ];
-  return messages.map((message) => ({
+  const { recovery } = builder;
+  const masterPub = keys.publicKey;
+  const term = signMasterTerm(recovery.signer, { chainId, term: 2 as Term, masterPub });
+  return [
+    ...messages.map((message) => signedVector(message, keys.publicKey)),
+    signedVector(term, recovery.signer.publicKey),
+    ...headerVectors(builder, place),
+  ];
+}
+
+function signedVector(message: SignedMessage, publicKey: string) {
+  return {
     kind: message.kind,
-    public_key: keys.publicKey,
+    public_key: publicKey,
     signed: signedPart(message).toHex(),
     sha256: signingHash(message).toHex(),
     signature: message.signature.toHex(),
+    message: encodeMessage(message).toHex(),
+  };
+}
+
+/** A question and its answer, which have one nonce. */
+function headerVectors(builder: ChainBuilder, place: MessageHeader) {
+  const [block] = builder.blocks;
+  if (block === undefined) throw new Error("no block");
+  const nonce = "5a".repeat(32) as Hash;
+  const at = { ...place, attempt: 0 as Attempt, view: 0 as View };
+  const request = { kind: "HEADERS_REQ", ...at, height: 1 as Height, nonce, count: 1 } as const;
+  const headers = [{ core: block.core, proof: block.proof }];
+  const response = { kind: "HEADERS_RESP", ...at, height: 2 as Height, nonce, headers } as const;
+  return [request, response].map((message) => ({
+    kind: message.kind,
     message: encodeMessage(message).toHex(),
   }));
 }
