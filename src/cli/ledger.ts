@@ -12,6 +12,7 @@ import {
   statusCommand,
 } from "./ledger-read.ts";
 import { recoverCommand } from "./ledger-recover.ts";
+import { revokeCommand } from "./ledger-revoke.ts";
 import { runCommandOf } from "./ledger-run.ts";
 import { verifyCommand } from "./ledger-verify.ts";
 
@@ -39,6 +40,7 @@ export const ledgerCommand = defineCommand({
     verify: verifyCommand,
     propose: proposeCommand,
     contract: contractCommand,
+    revoke: revokeCommand,
     recover: recoverCommand,
   },
 });

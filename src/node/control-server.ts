@@ -11,6 +11,7 @@ import { decodeRecord } from "../chain/record-schema.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import type { LedgerProcess } from "./ledger-process.ts";
 import { answerRecovery } from "./redraw-control.ts";
+import { answerRevoke } from "./revoke-control.ts";
 
 const ITEMS_MAX = 100_000;
 /** sun_path of struct sockaddr_un. */
@@ -43,6 +44,9 @@ export class ControlServer {
   async #answer(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
     if (pathname === "/status") return Response.json(this.process.status());
+    if (pathname === "/revoke" && request.method === "POST") {
+      return answerRevoke(this.process, await request.text());
+    }
     if (pathname.startsWith("/recovery/") && request.method === "POST") {
       return answerRecovery(this.process, pathname, await request.text());
     }

@@ -5,36 +5,25 @@
  * peer channel.
  */
 import { existsSync, writeFileSync } from "node:fs";
-import { type ChainState, isChangePending } from "../chain/chain-state.ts";
+import type { ChainState } from "../chain/chain-state.ts";
 import { chainConflict } from "../chain/checkpoint.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import { encodeIntroduction } from "../chain/introduction.ts";
 import { masterId } from "../chain/ledger-node.ts";
-import type { NodeId, Term } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
-import {
-  type LedgerMessage,
-  type MasterTermMessage,
-  MESSAGE_CODES,
-} from "../chain/message-types.ts";
+import type { NodeId } from "../chain/ledger-units.ts";
 import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
 import type { Checkpoint, Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
-import { kernelRandom } from "../native/kernel-random.ts";
-import { PeerChannel } from "../peer/peer-channel.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
-import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { ControlServer } from "./control-server.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
-import { epochNow, LedgerRunner } from "./ledger-runner.ts";
+import { LedgerRunner } from "./ledger-runner.ts";
 import { loadCheckpoint } from "./node-checkpoint.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
-import { fileIn, loadCertificate, loadGenesis, loadMasterTerm, loadPeers } from "./node-folder.ts";
+import { fileIn, loadGenesis, loadMasterTerm } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
-import { type IdentityBasis, PeerIdentities } from "./peer-identities.ts";
-import { peerNoise } from "./peer-noise-ik.ts";
+import { NodePeers } from "./node-peers.ts";
 
 export const CHECK_PERIOD_MS = 30_000;
 
@@ -55,6 +44,8 @@ export type ProcessOptions = {
   readonly isLocked?: boolean;
   /** How calls get out and in, where the network is behind an agent's data plane. */
   readonly passage?: PeerPassage;
+  /** The master has revoked a node: sessions with it end at once. */
+  readonly onRevoked?: (nodeId: NodeId) => void;
   /** The state at the tip is new, and on the disk. */
   readonly onBlock?: (output: BlockOutput) => void;
 };
@@ -64,18 +55,12 @@ export class LedgerProcess {
   /** Settles when the process is over; rejects when it failed. */
   readonly ended: Promise<void>;
   readonly runner: LedgerRunner;
-  readonly #identities: PeerIdentities;
+  readonly peers: NodePeers;
   readonly #journal: LedgerJournal;
-  readonly #channel: PeerChannel;
   #control: ControlServer | undefined;
   #end: () => void = () => {};
   #fail: (thrown: unknown) => void = () => {};
   readonly #events: NodeEvents;
-  #badFrames = 0;
-  /** The newest that peers were met under. */
-  #term: Term;
-  /** A change of members waits for its height. */
-  #wasPending = true;
 
   private constructor(
     readonly options: ProcessOptions,
@@ -106,22 +91,20 @@ export class LedgerProcess {
         ? createMaster({ ...config, masterTerm })
         : createValidator({ ...config, wasWiped, checkPeriodMs: CHECK_PERIOD_MS });
     if (role === "master") requireReign(participant, journal);
-    this.#term = participant.term;
     this.runner = new LedgerRunner(participant, {
       journal,
-      send: (to, message) => this.#send(to, message),
+      send: (to, message) => this.peers.send(to, message),
       onReport: (code, detail) => this.#events.writeLimited(`ledger-${code}`, detail),
       onBlock: (output) => this.#onBlock(output),
       onFailure: (thrown) => this.#onFailure(thrown),
     });
-    const basis = (): IdentityBasis => {
-      const { chain, masterPub, term } = this.runner.participant;
-      return { chain, masterPub, term, verifier: crypto.signatures, now: epochNow() };
-    };
-    this.#identities = new PeerIdentities(keys.nodeId, basis, (message) =>
-      this.runner.take({ kind: "message", from: message.signer, message }),
-    );
-    this.#channel = this.#openChannel(genesis, masterTerm);
+    this.peers = new NodePeers({
+      ...{ dir, keys, genesis, masterTerm, verifier: crypto.signatures, events: this.#events },
+      ...{ listen: options.listen, passage: options.passage },
+      view: () => this.runner.participant,
+      onMessage: (from, message) => this.runner.take({ kind: "message", from, message }),
+      onRevoked: (nodeId) => options.onRevoked?.(nodeId),
+    });
   }
 
   /** @throws AbsError for anything wrong with the folder or the port */
@@ -143,21 +126,20 @@ export class LedgerProcess {
   /** Listens, calls its peers and takes part. @throws AbsError PEER_PORT_BUSY */
   async join(): Promise<void> {
     const { dir, role } = this.options;
-    const port = await this.#channel.listen();
-    for (const signed of loadPeers(dir)) this.#identities.learn(signed);
+    const port = await this.peers.join();
     this.#control = new ControlServer(fileIn(dir, "control"), this);
     writeFileSync(fileIn(dir, "started"), "");
     const { chain } = this.runner.participant;
     const { nodeId } = this.keys;
     this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
-    this.#channel.meet(this.#identities.callees());
+    this.peers.meet();
     this.runner.start();
   }
 
   stop(): void {
     this.runner.close();
     this.#control?.close();
-    this.#channel.close();
+    this.peers.close();
     this.#journal.close();
     this.#end();
   }
@@ -179,61 +161,9 @@ export class LedgerProcess {
       ...(participant.kind === "validator"
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
-      bad_frames: this.#badFrames,
-      peers: this.#channel.status().map(({ nodeId, isConnected, lost }) => ({
-        ...{ node_id: nodeId, is_connected: isConnected, frames_lost: lost },
-      })),
+      bad_frames: this.peers.badFrames,
+      peers: this.peers.status(),
     };
-  }
-
-  #openChannel(genesis: ChainState, masterTerm: MasterTermMessage | undefined): PeerChannel {
-    const { dir } = this.options;
-    const signed = loadCertificate(dir);
-    const [host = "0.0.0.0"] = signed.certificate.addresses;
-    const listen = this.options.listen ?? { host, port: signed.certificate.peerPort };
-    return new PeerChannel({
-      ...{ self: this.keys.nodeId, listen, random: kernelRandom },
-      noise: peerNoise(genesis.chainId, this.keys.session),
-      certificate: encodeIntroduction({ signed, masterTerm }),
-      // Nobody has heard of a new term's master, nor knows where to call it.
-      callsAll: masterTerm !== undefined,
-      authenticate: (certificate, key) => this.#authenticate(certificate, key),
-      onFrame: (from, frame) => this.#receive(from as NodeId, frame),
-      onNotice: (code, detail) => this.#events.writeLimited(code, detail),
-      ...(this.options.passage === undefined ? {} : { passage: this.options.passage }),
-    });
-  }
-
-  /** An introduction may bring a new term: then the peers are others from here on. */
-  #authenticate(introduction: Uint8Array, key: Uint8Array): NodeId | undefined {
-    const peer = this.#identities.authenticate(introduction, key);
-    this.#meetTerm();
-    return peer;
-  }
-
-  #meetTerm(): void {
-    const { term } = this.runner.participant;
-    if (term === this.#term) return;
-    this.#term = term;
-    this.#channel.meet(this.#identities.callees());
-  }
-
-  #send(to: readonly NodeId[], message: LedgerMessage): void {
-    const body = encodeMessage(message);
-    const frame = { flag: PEER_FLAG.ledger, type: MESSAGE_CODES[message.kind], body };
-    for (const nodeId of to) this.#channel.send(nodeId, frame);
-  }
-
-  /** Anything at all may be in the frame; that it came from `from` is proven. */
-  #receive(from: NodeId, { flag, type, body }: PeerFrame): void {
-    if (flag !== PEER_FLAG.ledger) return;
-    const read = decodeMessage(body);
-    if ("fault" in read || MESSAGE_CODES[read.message.kind] !== type) {
-      this.#badFrames++;
-      return;
-    }
-    this.runner.take({ kind: "message", from, message: read.message });
-    this.#meetTerm();
   }
 
   #onBlock(output: BlockOutput): void {
@@ -244,18 +174,13 @@ export class LedgerProcess {
       ...{ contracts: contracts.length, records: records.length },
       ...{ attempt: block.proof.quorum.attempt, view: block.proof.quorum.view },
     });
-    // Records let somebody in, or revoke somebody: two heights later.
-    const isPending = isChangePending(next);
-    if (records.length > 0 || isPending || this.#wasPending) {
-      this.#channel.meet(this.#identities.callees());
-    }
-    this.#wasPending = isPending;
+    this.peers.onBlock(output);
     this.options.onBlock?.(output);
   }
 
   #onFailure(thrown: unknown): void {
     this.#control?.close();
-    this.#channel.close();
+    this.peers.close();
     this.#journal.close();
     this.#fail(
       thrown instanceof AbsError

@@ -44,24 +44,41 @@ export type IdentityBasis = {
   readonly now: EpochSeconds;
 };
 
+export type IdentityHooks = {
+  /** A MASTER_TERM by the recovery key: it acts on receipt, and the basis is another after. */
+  readonly onTerm?: (message: MasterTermMessage) => void;
+  /** By the master's word, before the ledger says so. */
+  readonly isRevoked?: (nodeId: NodeId) => boolean;
+  /** A node that was not known, or one with a newer certificate. */
+  readonly onNews?: (signed: SignedCertificate) => void;
+};
+
 export class PeerIdentities {
   readonly #known = new Map<NodeId, SignedCertificate>();
 
   constructor(
     readonly self: NodeId,
     readonly basis: () => IdentityBasis,
-    /** A MASTER_TERM by the recovery key: it acts on receipt, and the basis is another after. */
-    readonly onTerm: (message: MasterTermMessage) => void = () => {},
+    readonly hooks: IdentityHooks = {},
   ) {}
+
+  /** Whether a certificate, if it is valid, says more than what is known of its node. */
+  isNews({ certificate }: SignedCertificate): boolean {
+    if (certificate.nodeId === this.self) return false;
+    const before = this.#known.get(certificate.nodeId);
+    return before === undefined || before.certificate.seq < certificate.seq;
+  }
 
   /** Adds what a file or a handshake brought, if it is valid; the newest of a node is kept. */
   learn(signed: SignedCertificate): boolean {
     const { certificate } = signed;
-    if (!isValid(signed, this.basis())) return false;
+    if (!this.#maySpeak(signed, this.basis())) return false;
     const before = this.#known.get(certificate.nodeId);
+    const isNews = this.isNews(signed);
     if (before === undefined || before.certificate.seq <= certificate.seq) {
       this.#known.set(certificate.nodeId, signed);
     }
+    if (isNews) this.hooks.onNews?.(signed);
     return true;
   }
 
@@ -81,15 +98,24 @@ export class PeerIdentities {
   #hearTerm(message: MasterTermMessage): void {
     const { chain, term, verifier } = this.basis();
     if (message.term > term && isMasterTerm(chain, message, { signatures: verifier })) {
-      this.onTerm(message);
+      this.hooks.onTerm?.(message);
     }
   }
 
-  /** Everybody known who may still speak here, as the channel calls them. */
-  callees(): Callee[] {
+  #maySpeak(signed: SignedCertificate, basis: IdentityBasis): boolean {
+    const isRevoked = this.hooks.isRevoked?.(signed.certificate.nodeId) === true;
+    return !isRevoked && isValid(signed, basis);
+  }
+
+  /** Certificates of everybody known who may still speak here. */
+  valid(): SignedCertificate[] {
     const basis = this.basis();
-    const valid = [...this.#known.values()].filter((signed) => isValid(signed, basis));
-    return valid.flatMap(({ certificate: { nodeId, sessionPub, addresses, peerPort } }) => {
+    return [...this.#known.values()].filter((signed) => this.#maySpeak(signed, basis));
+  }
+
+  /** The same as the channel calls them. */
+  callees(): Callee[] {
+    return this.valid().flatMap(({ certificate: { nodeId, sessionPub, addresses, peerPort } }) => {
       const key = fromHex(sessionPub);
       const [host] = addresses;
       if (key === undefined || host === undefined || nodeId === this.self) return [];

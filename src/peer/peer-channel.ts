@@ -109,6 +109,12 @@ export class PeerChannel {
     return true;
   }
 
+  connected(): string[] {
+    return [...this.#peers].flatMap(([nodeId, { connection }]) => {
+      return connection === undefined ? [] : [nodeId];
+    });
+  }
+
   /** Peers, and whether each is connected. */
   status(): { readonly nodeId: string; readonly isConnected: boolean; readonly lost: number }[] {
     return [...this.#peers].map(([nodeId, { connection, queue }]) => ({

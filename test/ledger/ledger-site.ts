@@ -47,6 +47,7 @@ export type Status = {
   readonly block_hash: string;
   readonly chain_id: string;
   readonly is_observing?: boolean;
+  readonly node_id: string;
   readonly term: number;
   readonly peers: readonly { readonly node_id: string; readonly is_connected: boolean }[];
 };
@@ -125,6 +126,14 @@ export class LedgerSite {
         const heights = found.map((status, i) => `${names[i]}: ${status?.height}`).join(", ");
         throw new Error(`not at height ${height}: ${heights}\n${this.errors()}`);
       }
+      await Bun.sleep(20);
+    }
+  }
+
+  async until(condition: () => Promise<boolean>, forMs = 30_000): Promise<void> {
+    const endMs = performance.now() + forMs;
+    while (!(await condition())) {
+      if (performance.now() > endMs) throw new Error(`not true in ${forMs} ms\n${this.errors()}`);
       await Bun.sleep(20);
     }
   }

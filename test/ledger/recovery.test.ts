@@ -1,6 +1,6 @@
 /**
  * The runbooks of docs/ledger.md "Recovery", by commands and real processes: the master is killed
- * for good and a new term takes over; three members lose one and agree again.
+ * for good and a new term takes over; three members lose one and agree again; one is revoked.
  */
 import { afterEach, expect, test } from "bun:test";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -100,8 +100,7 @@ test(
     const members = await absJson<{ node_id: string }[]>(
       ...["ledger", "members", "--dir", place.folder("web1")],
     );
-    const status = await place.status("app1");
-    const gone = (status as unknown as { node_id: string }).node_id;
+    const gone = (await place.status("app1"))?.node_id ?? "";
     expect(members.map(({ node_id: id }) => id)).toContain(gone);
     await place.kill("app1");
     const create = ["contract", "create", "--dir", place.folder(MASTER), "--wait", "2"];
@@ -160,6 +159,46 @@ test(
     } finally {
       await other.end();
     }
+  },
+  PATIENCE_MS,
+);
+
+test(
+  "a revoked member is cut off by all at once, without a block; later the ledger says so too",
+  async () => {
+    const names = ["web1", "web2", "app1", "db1"];
+    const place = await begin(names, 1);
+    const thief = (await place.status("app1"))?.node_id ?? "";
+    const isCutOff = (name: string) => async () => {
+      const peers = (await place.status(name))?.peers ?? [];
+      return !peers.some((peer) => peer.node_id === thief && peer.is_connected);
+    };
+    // Two of four are down: no block can say it.
+    await place.kill("web2");
+    await place.kill("db1");
+    expect(await isCutOff("web1")()).toBe(false);
+    const words = ["ledger", "revoke", thief, "--dir", place.folder(MASTER), "--reason", "stolen"];
+    expect(await absJson(...words)).toMatchObject({ revoked: true, is_member: true });
+    for (const name of ["web1", MASTER]) await place.until(isCutOff(name));
+    expect(eventsOf(place, "web1")).toContain("peer-revoked");
+    expect((await place.status("web1"))?.height).toBe(1);
+    // A restart forgets nothing, and who was away hears of it.
+    await place.kill("web1");
+    for (const name of ["web1", "web2", "db1"]) place.start(name);
+    const others = ["web1", "web2", "db1", MASTER];
+    await place.reach(2, others);
+    for (const name of others) await place.until(isCutOff(name));
+    expect((await place.createContract()).sealed).toBe(true);
+    const members = await absJson<{ node_id: string; revoked: string | null }[]>(
+      ...["ledger", "members", "--dir", place.folder("web1")],
+    );
+    expect(members.find(({ node_id: id }) => id === thief)?.revoked).toContain("by master");
+    const own = await abs(
+      ...words.slice(0, 2),
+      (await place.status(MASTER))?.node_id ?? "",
+      ...words.slice(3),
+    );
+    expect([own.exitCode, own.stderr.includes("REVOKE_REFUSED")]).toEqual([1, true]);
   },
   PATIENCE_MS,
 );
