@@ -9,6 +9,7 @@ import type { ChainState } from "./chain-state.ts";
 import { committeeOf } from "./chain-state.ts";
 import type { LedgerNode } from "./ledger-node.ts";
 import type { Attempt, BlockHash, CandidateSequence, Hash, NodeId } from "./ledger-units.ts";
+import type { Stake } from "./member.ts";
 import type {
   AbandonMessage,
   CandidateMessage,
@@ -47,6 +48,10 @@ export type Master = LedgerNode & {
   survey: Asking | undefined;
   /** A certificate's hash whose body is being fetched. */
   wanted: BlockHash | undefined;
+  /** When each member was last heard of; and whom this took off the list: master-list.ts. */
+  readonly seenMs: Map<NodeId, number>;
+  readonly watchedMs: Map<NodeId, number>;
+  readonly parked: Map<NodeId, Stake>;
   /** What makes this master one, repeated until a block records it. */
   readonly ownTerm: MasterTermMessage | undefined;
 };

@@ -37,6 +37,7 @@ import {
   resetHeight,
   sendOffered,
 } from "./master-candidate.ts";
+import { keepList, noteSeen } from "./master-list.ts";
 import { ask, onQcState, onSurvey } from "./master-recovery.ts";
 import { askBody, onResult, takeBody } from "./master-seal.ts";
 import { type Draft, type Master, newestRedraw, presentCommittee } from "./master-state.ts";
@@ -69,6 +70,9 @@ export function createMaster(config: MasterConfig): Master {
     asking: { nonce: config.chain.blockHash as string as Hash, answers: new Map() },
     survey: undefined,
     wanted: undefined,
+    seenMs: new Map(),
+    watchedMs: new Map(),
+    parked: new Map(),
     ownTerm: config.masterTerm,
   };
   if (config.masterTerm !== undefined) takeMasterTerm(master, config.masterTerm);
@@ -91,6 +95,10 @@ function replay(master: Master, entry: LogEntry): void {
       return;
     case "term":
       takeMasterTerm(master, entry.message);
+      return;
+    case "parked":
+      master.parked.clear();
+      for (const line of entry.lines) master.parked.set(line.nodeId, line);
       return;
     case "stopped":
       master.stoppedBy = entry.reason;
@@ -125,6 +133,7 @@ export function stepMaster(master: Master, event: StepEvent): Output[] {
       break;
     case "message":
       if (event.message.chainId === master.chain.chainId) {
+        noteSeen(master, event.from);
         receive(master, event.from, event.message);
       }
       break;
@@ -172,6 +181,7 @@ function again(master: Master, entropy: Hash): void {
   renewStale(master);
   sendOffered(master);
   openNext(master);
+  keepList(master);
   proposeNext(master);
 }
 

@@ -57,6 +57,7 @@ function replay(validator: Validator, entry: LogEntry): void {
       validator.stoppedBy = entry.reason;
       return;
     case "sealed":
+    case "parked":
   }
 }
 

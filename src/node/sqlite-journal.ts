@@ -160,7 +160,9 @@ export class SqliteJournal implements LedgerJournal {
 
   #write(entry: LogEntry): void {
     const height = heightOfEntry(entry) ?? null;
-    if (entry.kind === "observing") this.#database.run("DELETE FROM log WHERE kind = 'observing'");
+    if (entry.kind === "observing" || entry.kind === "parked") {
+      this.#database.query("DELETE FROM log WHERE kind = ?").run(entry.kind);
+    }
     this.#database
       .query("INSERT INTO log (height, kind, bytes) VALUES (?, ?, ?)")
       .run(height, entry.kind, encodeLogEntry(entry));
