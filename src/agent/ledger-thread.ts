@@ -80,6 +80,14 @@ export class LedgerThread {
     this.#tell({ kind: "watch", scIds });
   }
 
+  /**
+   * This VM may be a copy of another: two would vote with one key (docs/ledger.md "Return after a
+   * lost disk").
+   */
+  observe(reason: string): void {
+    this.#tell({ kind: "observe", reason });
+  }
+
   /** What `abs ledger status` shows; undefined when the node does not run, or is busy. */
   async status(): Promise<Status | undefined> {
     if (this.#worker === undefined) return undefined;
@@ -96,6 +104,7 @@ export class LedgerThread {
 
   /** Ends the node; resolves when its thread is gone. */
   async stop(): Promise<void> {
+    if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#again);
     if (this.#worker !== undefined) {

@@ -100,6 +100,9 @@ class LedgerWorker {
       case "status":
         tell({ kind: "status", number: message.number, status: this.process.status() });
         break;
+      case "observe":
+        this.process.runner.take({ kind: "observe", reason: message.reason });
+        break;
       case "passed":
         this.passage.answered(message.number, message.isOpen);
         break;
