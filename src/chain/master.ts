@@ -152,10 +152,18 @@ export function stepMaster(master: Master, event: StepEvent): Output[] {
       onSurvey(master, event.nonce);
       break;
     case "observe":
+      doubt(master, event.reason);
+      break;
     case "recomputed":
       break; // A validator's.
   }
   return master.outputs;
+}
+
+/** A copy of this master may have gone on: nothing new before q have told what they hold. */
+function doubt(master: Master, reason: string): void {
+  master.asking = { nonce: master.chain.blockHash as string as Hash, answers: new Map() };
+  report(master, "observing", reason);
 }
 
 function onTimer(master: Master, timer: TimerName, entropy: Hash): void {

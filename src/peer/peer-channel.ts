@@ -24,6 +24,8 @@ const SILENCE_MS = 10_000;
 /** The higher id calls too when it has not been called for so long: it may not be known there. */
 const SECOND_CALLER_MS = 4000;
 const FRESH_MS = 3000;
+/** ALIVE comes every 2 s, unless the ledger has more to say. */
+const HEARD_MS = 2500;
 
 export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "authenticate"> & {
   readonly self: string;
@@ -39,7 +41,7 @@ export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "au
   /** Absent: the network is there for everybody. */
   readonly passage?: PeerPassage;
 };
-export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused";
+export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused" | "peer-twice";
 
 type Peer = {
   readonly queue: SendQueue;
@@ -181,6 +183,17 @@ export class PeerChannel {
     return isFresh && isKept(before) && !isKept(after);
   }
 
+  /**
+   * A node that restarts leaves a connection that is closed or silent. One that is old and was heard
+   * of just now while another comes is two nodes with one id: a copy.
+   */
+  #lookTwice(nodeId: string, before: PeerConnection, after: PeerConnection): void {
+    const nowMs = performance.now();
+    const isOld = nowMs - before.sinceMs >= FRESH_MS;
+    if (!isOld || nowMs - before.heardMs > HEARD_MS) return;
+    this.options.onNotice("peer-twice", `${nodeId}: at ${before.remote} and at ${after.remote}`);
+  }
+
   #settle(nodeId: string, connection: PeerConnection): void {
     this.#strangers.delete(connection);
     const peer = this.#peerOf(nodeId);
@@ -188,6 +201,7 @@ export class PeerChannel {
     if (before !== undefined && this.#isSecond(nodeId, before, connection)) {
       return connection.end();
     }
+    if (before !== undefined) this.#lookTwice(nodeId, before, connection);
     peer.connection = connection;
     peer.dialler?.reached();
     before?.end();

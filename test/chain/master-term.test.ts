@@ -169,6 +169,19 @@ describe("a master that is lost for good", () => {
     },
   );
 
+  test("so does a master that may be a copy of itself: it asks before anything new", () => {
+    const { net } = orphaned(4);
+    net.tamper = (_from, _to, message) => (message.kind === "QC_STATE" ? undefined : message);
+    net.push(net.master, { kind: "observe", reason: "a copy" }, 0);
+    net.run(10);
+    net.sent = [];
+    net.propose(contractOf(3));
+    net.run(5000);
+    expect(net.sent.some(({ message }) => message.kind === "CANDIDATE")).toBe(false);
+    net.tamper = (_from, _to, message) => message;
+    expect(net.run(5000, isAt(net, 3))).toBe(true);
+  });
+
   test("it proposes nothing before n - f have told what they hold", () => {
     const { net, keys, term } = orphaned(4);
     net.crash(net.master);

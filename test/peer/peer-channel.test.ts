@@ -140,6 +140,23 @@ test("where both call at once, one connection stays, the same for both", async (
   }
 });
 
+test("two live nodes with one id are an alarm; one that comes back after a crash is none", async () => {
+  const { a, b, port } = await pair();
+  await until(() => a.heard.length === 0 && b.notices.length === 1);
+  const [{ channel }] = [a];
+  channel.close();
+  await until(() => b.notices.some((line) => line.startsWith("peer-lost")));
+  const again = new Node("a", 0);
+  again.channel.meet([callee("b", port)]);
+  await until(() => b.notices.filter((line) => line.startsWith("peer-connected")).length === 2);
+  expect(b.notices.some((line) => line.startsWith("peer-twice"))).toBe(false);
+  // Long enough that it is not a call of both at once.
+  await new Promise((resolve) => setTimeout(resolve, 3100));
+  const twin = new Node("a", 0);
+  twin.channel.meet([callee("b", port)]);
+  await until(() => b.notices.some((line) => line.startsWith("peer-twice a: at ")));
+});
+
 test("frames of 1 MiB keep their order past what the socket takes at once", async () => {
   const { a, b } = await pair();
   const sizes: number[] = [];
