@@ -65,7 +65,7 @@ const masterTermCommand = defineCommand({
     name: "master-term",
     description:
       "replace a master key that is lost or stolen: make the folder of a new master and sign its " +
-      "term with the recovery key. Then start it: `abs ledger master run --dir INTO`. It asks all " +
+      "term with the recovery key. Start it by `abs ledger master run --dir INTO`: it asks all " +
       "members what they hold, waits for n - f answers, carries on what was prepared, and its " +
       "first block records the term. From the moment a member hears of the term, the old master " +
       "is nobody there; what it had proposed and not sealed may have to be proposed again. No " +
@@ -104,7 +104,8 @@ const masterTermCommand = defineCommand({
     const term =
       args.term === undefined ? lowest : wholeNumberOf("--term", args.term, lowest, TERM_MAX);
     requireYes(args.yes, [
-      `Tenant ${tenant}, chain ${chainId}: term ${term} will be the reign of a new key at ${args.master}.`,
+      `Tenant ${tenant}, chain ${chainId}.`,
+      `Term ${term} will be the reign of a new key at ${args.master}.`,
       "The present master is deposed for good, whether it is lost or not.",
       ...(hasChain ? [] : [`${args.from} has no chain: a later term may be recorded elsewhere.`]),
     ]);
@@ -118,7 +119,8 @@ const masterTermCommand = defineCommand({
       `term    ${term}`,
       `master  ${heir.nodeId}  ${args.into}`,
       `audit   ${audit}`,
-      `Start it with \`abs ledger master run --dir ${args.into}\`, lock the recovery key away again.`,
+      `Start it with \`abs ledger master run --dir ${args.into}\`.`,
+      "Lock the recovery key away again.",
     ].join("\n");
     printResult(isJson, result, text);
   },
@@ -202,7 +204,7 @@ function planLines(what: {
 }): string[] {
   const { height, attempt, committee, answered, silent } = what;
   return [
-    `Height ${height}, attempt ${attempt}: agreed by ${committee.length} that you name, not by the draw's.`,
+    `Height ${height}, attempt ${attempt}: agreed by ${committee.length} named, not drawn.`,
     `They are ${committee.join(", ")}.`,
     what.carried_hash === null
       ? "None of those who answered has prepared a block: a new one will be proposed."

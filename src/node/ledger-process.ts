@@ -222,7 +222,7 @@ function requireHistory(
   throw new AbsError(
     "CHECKPOINT_CONFLICT",
     `The chain on this disk is another history than the one vouched for: ${conflict}.`,
-    "Ask the manager which is right. If the disk is wrong, move scd.sqlite aside: the node observes.",
+    "Ask the manager which is right; if the disk is wrong, move scd.sqlite aside and start again.",
   );
 }
 

@@ -50,6 +50,6 @@ export async function revokeNode(
   throw new AbsError(
     "REVOKE_REFUSED",
     `It was not revoked: ${answer.error}.`,
-    "`abs ledger members` lists node ids; `abs ledger recover --help` tells how to replace a master.",
+    "`abs ledger members` lists node ids; `abs ledger recover` is for a master's key.",
   );
 }

@@ -1,9 +1,10 @@
 /**
  * The peer channel: agents and validators of one tenant over TCP, port 6254. docs/peer-channel.md;
  * design/manager.md "Channels". Of two nodes the one with the lower id calls, again and again with
- * growing pauses, and the other where no call comes; a new connection of a peer takes the place of the old one when it is confirmed,
- * so that a recording of a handshake cannot cut anybody off. Per peer there is a bounded queue and
- * a limit of bytes and frames; strangers get few seats and little time.
+ * growing pauses, and the other where no call comes; a new connection of a peer takes the place of
+ * the old one when it is confirmed, so that a recording of a handshake cannot cut anybody off. Per
+ * peer there is a bounded queue and a limit of bytes and frames; strangers get few seats and little
+ * time.
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { AbsError, messageOf } from "../errors.ts";
@@ -184,8 +185,8 @@ export class PeerChannel {
   }
 
   /**
-   * A node that restarts leaves a connection that is closed or silent. One that is old and was heard
-   * of just now while another comes is two nodes with one id: a copy.
+   * A node that restarts leaves a connection that is closed or silent. An old one that was heard of
+   * just now while another comes is two nodes with one id: a copy.
    */
   #lookTwice(nodeId: string, before: PeerConnection, after: PeerConnection): void {
     const nowMs = performance.now();

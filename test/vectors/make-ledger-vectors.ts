@@ -11,11 +11,14 @@ import { encodeBlockJson } from "../../src/chain/block-json.ts";
 import { committeeOf } from "../../src/chain/chain-state.ts";
 import { drawCommittee, vrfAlpha } from "../../src/chain/choosing.ts";
 import { encodeContract, encodeDummy } from "../../src/chain/contract-entry.ts";
+import { encodeDiscovery } from "../../src/chain/discovery.ts";
 import { encodeGenesis } from "../../src/chain/genesis-file.ts";
+import { type IdentityCertificate, signCertificate } from "../../src/chain/identity-certificate.ts";
+import { encodeIntroduction } from "../../src/chain/introduction.ts";
 import type { Attempt, Hash, Height, Term, View } from "../../src/chain/ledger-units.ts";
 import { signMasterTerm } from "../../src/chain/master-term.ts";
 import { encodeMessage, signedPart } from "../../src/chain/message-codec.ts";
-import { signingHash, signMessage } from "../../src/chain/message-signing.ts";
+import { nodeIdOf, signingHash, signMessage } from "../../src/chain/message-signing.ts";
 import type {
   CommitMessage,
   MessageHeader,
@@ -23,7 +26,9 @@ import type {
   RejectMessage,
   SignedMessage,
 } from "../../src/chain/message-types.ts";
-import { ChainBuilder, contractOf, NobleKeys } from "../chain/chain-builder.ts";
+import { encodeRevocations, signRevocation } from "../../src/chain/revocation.ts";
+import type { EpochSeconds } from "../../src/units.ts";
+import { ChainBuilder, contractOf, NobleKeys, START } from "../chain/chain-builder.ts";
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
 
@@ -42,6 +47,7 @@ export function ledgerVectors(): Record<string, unknown> {
     },
     "ledger-messages.json": messageVectors(builder),
     "ledger-choosing.json": choosingVectors(builder),
+    "ledger-peers.json": peerVectors(builder),
   };
 }
 
@@ -119,6 +125,36 @@ function choosingVectors(builder: ChainBuilder) {
     committees,
     alpha: vrfAlpha(place, seed).toHex(),
     contract: text(encodeContract(contractOf(1))),
+  };
+}
+
+/** What the peer channel carries beside the ledger's messages, all signed by master or recovery. */
+function peerVectors(builder: ChainBuilder) {
+  const { master, recovery, state } = builder;
+  const [keys] = builder.nodes.values();
+  if (keys === undefined) throw new Error("no member");
+  const { chainId } = state;
+  const masterId = nodeIdOf(master.signer.publicKey);
+  const nodeId = nodeIdOf(keys.signer.publicKey);
+  const certificate: IdentityCertificate = {
+    ...{ chainId, nodeId, tenant: "test", roles: ["validator"], seq: 3, issuer: masterId },
+    ...{ ledgerPub: keys.signer.publicKey, vrfPub: keys.vrf.publicKey },
+    ...{ sessionPub: "11".repeat(32), sshPub: "22".repeat(32), addresses: ["10.0.0.2"] },
+    ...{ applicationTags: [], carrier: "ip", peerPort: 6254 },
+    ...{ notBefore: START, notAfter: (START + 1000) as EpochSeconds },
+  };
+  const signed = signCertificate(certificate, master.signer);
+  const masterPub = keys.signer.publicKey;
+  const term = signMasterTerm(recovery.signer, { chainId, term: 2 as Term, masterPub });
+  const words = { chainId, nodeId, reason: "stolen", at: START };
+  return {
+    chain_id: chainId,
+    master_pub: master.signer.publicKey,
+    recovery_pub: recovery.signer.publicKey,
+    introduction: text(encodeIntroduction({ signed, masterTerm: undefined })),
+    introduction_of_a_new_term: text(encodeIntroduction({ signed, masterTerm: term })),
+    discovery: text(encodeDiscovery({ certificates: [signed], mode: "quick" })),
+    revocations: text(encodeRevocations([signRevocation(master.signer, words)])),
   };
 }
 
