@@ -10,6 +10,7 @@ import type { Term } from "../chain/ledger-units.ts";
 import { signForRecovery } from "../chain/redraw-plan.ts";
 import { AbsError } from "../errors.ts";
 import { askStatus } from "../node/control-server.ts";
+import { createLedgerCrypto } from "../node/ledger-crypto.ts";
 import {
   AUDIT_FILE,
   auditedTerm,
@@ -17,8 +18,9 @@ import {
   loadRecovery,
   makeHeir,
   readLedger,
+  requireEmpty,
 } from "../node/ledger-heir.ts";
-import { fileIn } from "../node/node-folder.ts";
+import { fileIn, loadGenesis } from "../node/node-folder.ts";
 import { askPlan, forceRedraw, readRedraw, surveyMembers } from "../node/redraw-control.ts";
 import { notes } from "./notes.ts";
 import {
@@ -95,6 +97,7 @@ const masterTermCommand = defineCommand({
   run({ args }) {
     const isJson = isJsonOutput(args.output);
     const place = placeOf("--master", args.master);
+    requireEmpty(args.into);
     const { genesis, term: known, hasChain } = readLedger(args.from);
     const { chainId } = genesis;
     const { recoveryPub, tenant } = genesis.genesis.file;
@@ -155,7 +158,7 @@ const redrawCommand = defineCommand({
     const isJson = isJsonOutput(args.output);
     const askSeconds = wholeNumberOf("--ask", args.ask, 1, SECONDS_MAX);
     const waitSeconds = wholeNumberOf("--wait", args.wait, 0, SECONDS_MAX);
-    const { genesis } = readLedger(args.dir);
+    const genesis = loadGenesis(args.dir, createLedgerCrypto());
     const recovery = loadRecovery(args.recovery, genesis.genesis.file.recoveryPub);
     const socket = fileIn(args.dir, "control");
     await surveyMembers(socket);

@@ -57,9 +57,8 @@ export function readLedger(dir: string): {
 
 export type Heir = { readonly nodeId: string; readonly term: Term; readonly masterPub: PublicKey };
 
-/** @throws AbsError LEDGER_EXISTS when the folder is one already: nothing is written */
-export function makeHeir(plan: HeirPlan): Heir {
-  const { from, recovery, place, into, term } = plan;
+/** @throws AbsError LEDGER_EXISTS when the folder is one already */
+export function requireEmpty(into: string): void {
   if (existsSync(fileIn(into, "keys")) || existsSync(fileIn(into, "genesis"))) {
     const what = `${into} holds a node already.`;
     throw new AbsError(
@@ -68,6 +67,12 @@ export function makeHeir(plan: HeirPlan): Heir {
       "Choose an empty --into; keys are never overwritten.",
     );
   }
+}
+
+/** @throws AbsError LEDGER_EXISTS: nothing is written */
+export function makeHeir(plan: HeirPlan): Heir {
+  const { from, recovery, place, into, term } = plan;
+  requireEmpty(into);
   const genesis = loadGenesis(from, createLedgerCrypto());
   const { file, chainId } = genesis.genesis;
   const node = newNode();

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ChainState } from "../../src/chain/chain-state.ts";
-import { encodeDiscovery } from "../../src/chain/discovery.ts";
+import { decodeDiscovery, encodeDiscovery } from "../../src/chain/discovery.ts";
 import { DEFAULT_PARAMS } from "../../src/chain/genesis.ts";
 import { genesisState } from "../../src/chain/genesis-block.ts";
 import {
@@ -15,7 +15,7 @@ import {
   type SignedCertificate,
   signCertificate,
 } from "../../src/chain/identity-certificate.ts";
-import { encodeIntroduction } from "../../src/chain/introduction.ts";
+import { decodeIntroduction, encodeIntroduction } from "../../src/chain/introduction.ts";
 import {
   type ChainId,
   type Height,
@@ -412,6 +412,7 @@ describe("revocations", () => {
 
 describe("an introduction with a MASTER_TERM", () => {
   const heir = newKeys();
+  const newcomer = newKeys().nodeId;
   const own = issued(certificateOf(heir, { roles: ["master"], issuer: heir.nodeId }), heir);
   const term = (change: object = {}, by = recovery) =>
     signMasterTerm(by.ledger.signer, {
@@ -458,6 +459,21 @@ describe("an introduction with a MASTER_TERM", () => {
     expect(show(term(), stolen, thief)).toEqual([undefined, []]);
     // The heir's own certificate over the thief's key neither.
     expect(show(term(), own, thief)).toEqual([undefined, []]);
+  });
+
+  test("any bytes are read or complained of, cut and flipped ones let nobody in by the term", () => {
+    const bytes = encodeIntroduction({ signed: own, masterTerm: term() });
+    for (let i = 0; i < bytes.length; i++) {
+      expect("complaint" in decodeIntroduction(bytes.subarray(0, i))).toBe(true);
+      const altered = bytes.slice();
+      altered[i] = (altered[i] ?? 0) ^ (1 << (i % 8));
+      const people = new PeerIdentities(newcomer, () => ({
+        ...{ chain, masterPub: master.ledger.signer.publicKey, term: 1 as Term, now: NOW },
+        verifier: crypto.signatures,
+      }));
+      expect(people.authenticate(altered, heir.session.publicKey)).toBeUndefined();
+      expect(() => decodeDiscovery(altered)).not.toThrow();
+    }
   });
 
   test("a certificate that the heir did not sign is refused, though the term acts", () => {

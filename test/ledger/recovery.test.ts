@@ -88,6 +88,8 @@ test(
     expect(await absJson<{ term: number }>(...into, "--yes")).toMatchObject({ term: 3 });
     const again = await abs(...into, "--yes");
     expect(again.stderr).toContain("LEDGER_EXISTS");
+    // What was refused was not given a number.
+    expect(auditOf(place).map(({ term }) => term)).toEqual([2, 3]);
   },
   PATIENCE_MS,
 );
