@@ -20,13 +20,15 @@ import {
   isRevocationBy,
   type SignedRevocation,
 } from "../chain/revocation.ts";
-import { RateLimit } from "../peer/rate-limit.ts";
+import { type Rate, RateLimit } from "../peer/rate-limit.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import type { PeerIdentities } from "./peer-identities.ts";
 import type { RevocationList } from "./revocation-list.ts";
 
 /** Certificates and revocations that one peer may bring; what is more is not heard. */
 const ITEMS = { perSecond: 100, burst: 2000 };
+/** Bytes of each kind that one peer may have parsed: JSON costs more than what it is made of. */
+const BYTES = { perSecond: 64 * 1024, burst: 4 * 1024 * 1024 };
 /** Certificates that a newcomer is given: of a larger tenant the manager knows all. */
 const NAMED_MAX = 1024;
 
@@ -46,7 +48,8 @@ export type GossipOptions = {
 };
 
 export class PeerGossip {
-  readonly #limits = new Map<NodeId, RateLimit>();
+  /** By kind and peer. */
+  readonly #limits = new Map<string, RateLimit>();
   readonly #modes = new Map<NodeId, AgentMode>();
   /** Heard of first since the start, and not greeted yet. */
   readonly #newcomers = new Set<NodeId>();
@@ -83,8 +86,9 @@ export class PeerGossip {
     }
   }
 
-  /** False for a body that is none of its kind. */
+  /** False for a body that is none of its kind, and for one too many. */
   receive(from: NodeId, { flag, body }: PeerFrame): boolean {
+    if (!this.#mayTake(`${flag} ${from}`, BYTES, body.length)) return false;
     return flag === PEER_FLAG.discovery
       ? this.#onDiscovery(from, body)
       : this.#onRevocations(from, body);
@@ -153,11 +157,15 @@ export class PeerGossip {
   }
 
   #mayAsk(from: NodeId): boolean {
-    const { nowMs } = this.options;
-    const limit = this.#limits.get(from) ?? new RateLimit(ITEMS, nowMs());
-    this.#limits.set(from, limit);
-    if (limit.take(0, nowMs()) > 0) return false;
-    limit.take(1, nowMs());
+    return this.#mayTake(`items ${from}`, ITEMS, 1);
+  }
+
+  #mayTake(name: string, rate: Rate, count: number): boolean {
+    const nowMs = this.options.nowMs();
+    const limit = this.#limits.get(name) ?? new RateLimit(rate, nowMs);
+    this.#limits.set(name, limit);
+    if (limit.take(0, nowMs) > 0) return false;
+    limit.take(count, nowMs);
     return true;
   }
 }

@@ -268,14 +268,22 @@ describe("DISCOVERY", () => {
     };
     const certificates = Array.from({ length: 128 }, () => forged);
     const frame = { flag: PEER_FLAG.discovery, type: 0, body: encodeDiscovery({ certificates }) };
-    for (let i = 0; i < 40; i++) second.gossip.receive(first.id, frame);
+    const heard = Array.from({ length: 200 }, () => second.gossip.receive(first.id, frame));
     expect(asked).toBeGreaterThanOrEqual(1900);
     expect(asked).toBeLessThanOrEqual(2001);
-    second.nowMs += 1000;
+    // And no more than 4 MiB of it is parsed.
+    const parsed = heard.filter((isHeard) => isHeard).length;
+    expect(parsed * frame.body.length).toBeGreaterThan(4 * 1024 * 1024);
+    expect((parsed - 1) * frame.body.length).toBeLessThanOrEqual(4 * 1024 * 1024);
+    // Revocations have a measure of their own.
+    const gone = { flag: PEER_FLAG.revocation, type: 0, body: encodeRevocations([]) };
+    expect(second.gossip.receive(first.id, gone)).toBe(true);
+
+    second.nowMs += 10_000;
     const before = asked;
     for (let i = 0; i < 10; i++) second.gossip.receive(first.id, frame);
-    expect(asked - before).toBeLessThanOrEqual(101);
-    expect(asked - before).toBeGreaterThanOrEqual(99);
+    expect(asked - before).toBeLessThanOrEqual(1001);
+    expect(asked - before).toBeGreaterThanOrEqual(100);
   });
 });
 
