@@ -17,6 +17,7 @@ import type { Attempt, Hash, Height, NodeId, PublicKey, Term, View } from "./led
 import { checkOf, nodeIdOf, signMessage } from "./message-signing.ts";
 import type {
   Draft,
+  Evidence,
   LedgerMessage,
   MasterTermMessage,
   MessageHeader,
@@ -59,6 +60,8 @@ export type LedgerNode = {
   readonly catchUp: CatchUp;
   /** Who was proven a liar to the others already. */
   readonly accused: Set<string>;
+  /** What proves the present master a liar: for the next one's first blocks. */
+  masterLie: Evidence | undefined;
 };
 
 const NO_INSTANT = { ms: 0, epoch: 0 } as Instant;
@@ -83,6 +86,7 @@ export function createNode(config: ParticipantConfig): LedgerNode {
     line: new Map(),
     catchUp: createCatchUp(config.checkpoint, chain.blockHash as string as Hash),
     accused: new Set(),
+    masterLie: undefined,
   };
 }
 

@@ -15,8 +15,8 @@ import {
   onHeadersRequest,
   onHeadersResponse,
 } from "./catch-up.ts";
-import { memberKeysAt } from "./chain-state.ts";
-import { contradictionChecks, readEvidence } from "./evidence.ts";
+import { masterOf } from "./chain-state.ts";
+import { type Contradiction, contradictionChecks, offenderKey, readEvidence } from "./evidence.ts";
 import {
   createNode,
   masterId,
@@ -272,15 +272,22 @@ function endReign(master: Master): void {
   report(master, "new-term", master.stoppedBy);
 }
 
-/** Into the next block; there the liar is revoked. */
+/** Also whoever is not on the ledger, and this master itself. */
+function isKnownLiar({ chain, nodeId }: Master, found: Contradiction): boolean {
+  if (!found.isMaster) {
+    const member = chain.members.get(found.offender);
+    return member === undefined || member.revokedBy === "evidence";
+  }
+  return found.offender === nodeId || masterOf(chain, found.term)?.isProvenLiar !== false;
+}
+
+/** Into the next block; there the liar is revoked, and a master's term is marked. */
 function onEvidence(master: Master, { evidence }: EvidenceMessage): void {
   const { chain, crypto } = master;
   const contradiction = readEvidence(chain.chainId, evidence);
-  if (typeof contradiction === "string" || contradiction.isMaster) return;
+  if (typeof contradiction === "string" || isKnownLiar(master, contradiction)) return;
   const { offender, height } = contradiction;
-  const member = chain.members.get(offender);
-  if (member === undefined || member.revokedBy === "evidence") return;
-  const key = memberKeysAt(chain, offender, height)?.ledgerPub;
+  const key = offenderKey(chain, contradiction);
   if (key === undefined) return;
   if (crypto.signatures.verifyMany(contradictionChecks(contradiction, key)).includes(false)) return;
   const bytes = encodeRecord({ kind: "EVIDENCE", evidence });

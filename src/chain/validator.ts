@@ -35,6 +35,7 @@ import {
   isSignedByMaster,
   masterId,
   openHeight,
+  plainHeader,
   report,
   send,
   setTimer,
@@ -368,7 +369,17 @@ function onMasterTerm(validator: Validator, message: MasterTermMessage): void {
   write(validator, { kind: "term", message });
   // One that was thought lost and still listens hears that its reign is over.
   send(validator, [before], message);
+  tellOfMaster(validator);
   report(validator, "new-term", `term ${message.term}`);
+}
+
+/** The one before was proven to lie, and would not say so itself: its heir writes it down. */
+function tellOfMaster(validator: Validator): void {
+  const { masterLie: evidence } = validator;
+  if (evidence === undefined) return;
+  validator.masterLie = undefined;
+  const header = plainHeader(validator, openHeight(validator));
+  send(validator, [masterId(validator)], { kind: "EVIDENCE", ...header, evidence });
 }
 
 /** What this node holds of the height; and its ABANDONs, for a master that lost them. */

@@ -4,8 +4,7 @@
  * puts it into a block; there the liar is revoked for good.
  */
 
-import { memberKeysAt } from "./chain-state.ts";
-import { contradictionChecks, evidenceOf, readEvidence } from "./evidence.ts";
+import { contradictionChecks, evidenceOf, offenderKey, readEvidence } from "./evidence.ts";
 import {
   type LedgerNode,
   masterId,
@@ -27,13 +26,15 @@ export function accuse(node: LedgerNode, one: SignedMessage, other: SignedMessag
   const contradiction = readEvidence(chain.chainId, evidence);
   if (typeof contradiction === "string") return;
   const { offender, height, isMaster } = contradiction;
-  const masterPub = nodeIdOf(node.masterPub) === offender ? node.masterPub : undefined;
-  const key = isMaster ? masterPub : memberKeysAt(chain, offender, height)?.ledgerPub;
+  // A term that no block has recorded is known from its MASTER_TERM alone.
+  const unrecorded = isMaster && masterId(node) === offender ? node.masterPub : undefined;
+  const key = offenderKey(chain, contradiction) ?? unrecorded;
   if (key === undefined) return;
   const checks = contradictionChecks(contradiction, key);
   if (crypto.signatures.verifyMany(checks).includes(false)) return;
   node.accused.add(offender);
   report(node, "evidence", `${offender} signed two hashes at height ${height}`);
+  if (isMaster) node.masterLie = evidence;
   const header = plainHeader(node, openHeight(node));
   // A lying master would keep evidence against itself: the others hear of it too.
   const to = isMaster ? memberIds(node) : [masterId(node)];
@@ -49,5 +50,6 @@ export function takeEvidence(validator: Validator, message: EvidenceMessage): vo
   const checks = contradictionChecks(contradiction, masterPub);
   if (crypto.signatures.verifyMany(checks).includes(false)) return;
   validator.accused.add(contradiction.offender);
+  validator.masterLie = message.evidence;
   report(validator, "evidence", `the master signed two hashes at height ${contradiction.height}`);
 }

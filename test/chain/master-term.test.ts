@@ -13,7 +13,7 @@ import { encodeGenesis } from "../../src/chain/genesis-file.ts";
 import { type ChainId, NO_HASH, type NodeId, type Term } from "../../src/chain/ledger-units.ts";
 import { signMasterTerm } from "../../src/chain/master-term.ts";
 import { nodeIdOf, signMessage } from "../../src/chain/message-signing.ts";
-import type { MasterTermMessage } from "../../src/chain/message-types.ts";
+import type { CandidateMessage, MasterTermMessage } from "../../src/chain/message-types.ts";
 import { decodeRecord, encodeRecord } from "../../src/chain/record-schema.ts";
 import type { LedgerRecord } from "../../src/chain/record-types.ts";
 import { isMasterTerm } from "../../src/chain/seal-check.ts";
@@ -275,6 +275,35 @@ describe("a master that is lost for good", () => {
     });
     expect(spoken).toEqual([]);
     expect(net.chainOf(heir).height).toBe(height);
+  });
+
+  test("what proved the old master a liar is on the heir's chain: its term is marked", () => {
+    const { net, keys, term } = orphaned(4);
+    const { signer } = net.seat(net.master).keys;
+    const [witness] = net.members as [NodeId];
+    net.tamper = (_from, to, message) => {
+      if (message.kind !== "CANDIDATE" || to !== witness) return message;
+      const core = { ...message.core, timestamp: (message.core.timestamp + 1) as EpochSeconds };
+      const other = signMessage<CandidateMessage>(signer, { ...message, core });
+      // Another text under one sequence; its roots are right, for time is under none of them.
+      net.push(to, { kind: "message", from: net.master, message: other }, 2);
+      return message;
+    };
+    net.propose(contractOf(3));
+    expect(net.run(20_000, isAt(net, 3))).toBe(true);
+    expect(reportsOf(net, witness)).toContain(`evidence ${net.master}`);
+    // It would not write that down itself.
+    net.run(10_000);
+    expect(net.chainOf(witness).masters[0]?.isProvenLiar).toBe(false);
+    net.tamper = (_from, _to, message) => message;
+    net.crash(net.master);
+    const heir = net.addMaster(keys, term);
+    const isMarked = () => net.chainOf(heir).masters[0]?.isProvenLiar === true;
+    expect(net.run(30_000, isMarked)).toBe(true);
+    expect(net.chainOf(heir).masters.map(({ isProvenLiar }) => isProvenLiar)).toEqual([
+      true,
+      false,
+    ]);
   });
 
   test("one that missed the message learns it from the seal, and remembers it after a crash", () => {
