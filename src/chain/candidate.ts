@@ -11,6 +11,7 @@ import { bindingOf, enterAttempt } from "./attempts.ts";
 import type { BlockBody, BlockCore } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { faultCode, type Refusal, refuse } from "./block-fault.ts";
+import { checkpointFault } from "./checkpoint.ts";
 import {
   headerOf,
   isSignedByMaster,
@@ -76,6 +77,8 @@ function judge(
   body: BlockBody,
   origin: Origin,
 ): Candidate | Refusal {
+  const misfit = checkpointFault(validator.catchUp.checkpoint, core);
+  if (misfit !== undefined) return misfit;
   const next = applyBlock(validator.chain, core, body, validator.crypto);
   if ("fault" in next) return next;
   if (core.term > validator.term) return refuse("term", `${core.term} is not known`);

@@ -43,8 +43,6 @@ export type Validator = LedgerNode & {
   isReplaying: boolean;
   readonly wasWiped: boolean;
   readonly onlyCatchesUp: boolean;
-  /** Who was proven a liar to the master already. */
-  readonly accused: Set<string>;
 };
 
 /** The round of an attempt, made when it is first heard of; undefined: too far ahead. */

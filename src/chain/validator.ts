@@ -11,6 +11,7 @@ import { onCandidate, takeCarriedBody } from "./candidate.ts";
 import {
   askHeaders,
   GOSSIP_MS,
+  isAnswer,
   onBodyRequest,
   onBodyResponse,
   onGossipTimer,
@@ -34,6 +35,7 @@ import {
   isSignedByMaster,
   masterId,
   openHeight,
+  plainHeader,
   report,
   send,
   setTimer,
@@ -84,7 +86,6 @@ export function createValidator(config: ValidatorConfig): Validator {
     isReplaying: false,
     wasWiped: config.wasWiped,
     onlyCatchesUp: config.onlyCatchesUp ?? false,
-    accused: new Set(),
   };
   replayLog(validator, config.log);
   return validator;
@@ -111,6 +112,7 @@ export function stepValidator(validator: Validator, event: StepEvent): Output[] 
       break;
     case "propose":
     case "redraw":
+    case "survey":
       break; // A master's.
   }
   return validator.outputs;
@@ -140,8 +142,8 @@ function onTimer(validator: Validator, timer: TimerName, entropy: Hash): void {
     case "repeat":
       return repeat(validator);
     case "gossip":
-      askForHeights(validator);
-      return onGossipTimer(validator, entropy);
+      onGossipTimer(validator, entropy);
+      return askForHeights(validator);
     case "check":
       return onCheckTimer(validator, entropy);
     case "master":
@@ -184,7 +186,7 @@ function receive(validator: Validator, from: NodeId, message: LedgerMessage): vo
     case "HEADERS_REQ":
       return onHeadersRequest(validator, from, message);
     case "HEADERS_RESP":
-      countHeight(validator, from, message.height);
+      if (isAnswer(validator, message)) countHeight(validator, from, message.height);
       return onHeadersResponse(validator, from, message);
     case "BODY_REQ":
       return onBodyRequest(validator, from, message, (hash) => findCandidate(validator, hash));
@@ -376,9 +378,22 @@ function beginHeight(validator: Validator): void {
 
 /** Acts on receipt. */
 function onMasterTerm(validator: Validator, message: MasterTermMessage): void {
+  const before = masterId(validator);
   if (!takeMasterTerm(validator, message)) return;
   write(validator, { kind: "term", message });
+  // One that was thought lost and still listens hears that its reign is over.
+  send(validator, [before], message);
+  tellOfMaster(validator);
   report(validator, "new-term", `term ${message.term}`);
+}
+
+/** The one before was proven to lie, and would not say so itself: its heir writes it down. */
+function tellOfMaster(validator: Validator): void {
+  const { masterLie: evidence } = validator;
+  if (evidence === undefined) return;
+  validator.masterLie = undefined;
+  const header = plainHeader(validator, openHeight(validator));
+  send(validator, [masterId(validator)], { kind: "EVIDENCE", ...header, evidence });
 }
 
 /** What this node holds of the height; and its ABANDONs, for a master that lost them. */

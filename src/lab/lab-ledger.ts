@@ -9,13 +9,14 @@ import { fromHex } from "../bytes.ts";
 import type { JsonObject } from "../chain/canonical-json.ts";
 import { contractJson } from "../chain/contract-entry.ts";
 import type { ScId } from "../chain/ledger-units.ts";
-import { SECRET_BYTES, secretCommitment } from "../chain/secret-commitment.ts";
+import { secretCommitment } from "../chain/secret-commitment.ts";
 import { AbsError, assert } from "../errors.ts";
 import { askStatus } from "../node/control-server.ts";
 import { MASTER_FOLDER } from "../node/ledger-init.ts";
 import { epochNow } from "../node/ledger-runner.ts";
 import { fileIn } from "../node/node-folder.ts";
 import { PEER_PORT } from "../peer/peer-channel.ts";
+import { PSK_BYTES } from "../session/contract.ts";
 import type { EpochSeconds } from "../units.ts";
 import { type CommandResult, mustRun, runCommand, startBackground, waitFor } from "./command.ts";
 import type { Service } from "./programs.ts";
@@ -161,8 +162,8 @@ export function ledgerEntry(
   commitments: "right" | "wrong",
 ): JsonObject {
   const bytes = fromHex(secret);
-  assert(bytes?.length === SECRET_BYTES, "a drawn secret is hex");
-  const committed = commitments === "right" ? bytes : new Uint8Array(SECRET_BYTES);
+  assert(bytes?.length === PSK_BYTES, "a drawn secret is hex");
+  const committed = commitments === "right" ? bytes : new Uint8Array(PSK_BYTES);
   const now = epochNow();
   return contractJson({
     scId: scId as ScId,

@@ -5,31 +5,25 @@
  * peer channel.
  */
 import { existsSync, writeFileSync } from "node:fs";
-import { type ChainState, isChangePending } from "../chain/chain-state.ts";
+import type { ChainState } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import { certificateHash, encodeSignedCertificate } from "../chain/identity-certificate.ts";
+import { certificateHash } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
-import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
-import { bytesOf } from "../chain/sha256.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
-import { kernelRandom } from "../native/kernel-random.ts";
-import { PeerChannel } from "../peer/peer-channel.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
-import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { committeeReach } from "./committee-reach.ts";
 import { ControlServer } from "./control-server.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { OpenJournal } from "./ledger-journal.ts";
-import { epochNow, type LedgerRunner } from "./ledger-runner.ts";
+import type { LedgerRunner } from "./ledger-runner.ts";
+import { loadCheckpoint } from "./node-checkpoint.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
-import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
+import { fileIn, loadCertificate, loadGenesis, loadMasterTerm } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
 import { NodeLife } from "./node-life.ts";
-import { PeerIdentities } from "./peer-identities.ts";
-import { peerNoise } from "./peer-noise-ik.ts";
+import { NodePeers } from "./node-peers.ts";
 
 export const CHECK_PERIOD_MS = 30_000;
 
@@ -46,6 +40,8 @@ export type ProcessOptions = {
   readonly isLocked?: boolean;
   /** How calls get out and in, where the network is behind an agent's data plane. */
   readonly passage?: PeerPassage;
+  /** The master has revoked a node: sessions with it end at once. */
+  readonly onRevoked?: (nodeId: NodeId) => void;
   /** The state at the tip is new, and on the disk. */
   readonly onBlock?: (output: BlockOutput) => void;
   /** After a repair: another runner, with a journal of its own, perhaps at a lower height. */
@@ -56,16 +52,12 @@ type BlockOutput = Extract<Output, { kind: "block" }>;
 export class LedgerProcess {
   /** Settles when the process is over; rejects when it failed. */
   readonly ended: Promise<void>;
+  readonly peers: NodePeers;
   readonly #life: NodeLife;
-  readonly #identities: PeerIdentities;
-  readonly #channel: PeerChannel;
   #control: ControlServer | undefined;
   #end: () => void = () => {};
   #fail: (thrown: unknown) => void = () => {};
   readonly #events: NodeEvents;
-  #badFrames = 0;
-  /** A change of members waits for its height. */
-  #wasPending = true;
 
   private constructor(
     readonly options: ProcessOptions,
@@ -82,25 +74,27 @@ export class LedgerProcess {
     // It may fail before anybody waits for it.
     this.ended.catch(() => {});
     const { openJournal, checkPeriodMs = CHECK_PERIOD_MS } = options;
+    const masterTerm = role === "master" ? loadMasterTerm(dir, genesis, crypto) : undefined;
     this.#life = new NodeLife({
       ...{ role, keys, genesis, crypto, openJournal, checkPeriodMs, events: this.#events },
+      ...{ masterTerm, checkpoint: loadCheckpoint(dir) },
       file: fileIn(dir, "store"),
       hasRun: () => existsSync(fileIn(dir, "started")),
-      send: (to, message) => this.#send(to, message),
+      send: (to, message) => this.peers.send(to, message),
       onBlock: (output) => this.#onBlock(output),
       onBeginning: () => {
-        this.#channel.meet(this.#identities.callees());
+        this.peers.meet();
         options.onBeginning?.();
       },
       onFailure: (thrown) => this.#onFailure(thrown),
     });
-    this.#identities = new PeerIdentities(keys.nodeId, () => ({
-      chain: this.runner.participant.chain,
-      masterPub: this.runner.participant.masterPub,
-      verifier: crypto.signatures,
-      now: epochNow(),
-    }));
-    this.#channel = this.#openChannel(genesis);
+    this.peers = new NodePeers({
+      ...{ dir, keys, genesis, masterTerm, verifier: crypto.signatures, events: this.#events },
+      ...{ listen: options.listen, passage: options.passage },
+      view: () => this.runner.participant,
+      onMessage: (from, message) => this.runner.take({ kind: "message", from, message }),
+      onRevoked: (nodeId) => options.onRevoked?.(nodeId),
+    });
   }
 
   /** @throws AbsError for anything wrong with the folder or the port */
@@ -136,20 +130,19 @@ export class LedgerProcess {
   /** Listens, calls its peers and takes part. @throws AbsError PEER_PORT_BUSY */
   async join(): Promise<void> {
     const { dir, role } = this.options;
-    const port = await this.#channel.listen();
-    for (const signed of loadPeers(dir)) this.#identities.learn(signed);
+    const port = await this.peers.join();
     this.#control = new ControlServer(fileIn(dir, "control"), this);
     writeFileSync(fileIn(dir, "started"), "");
     const { chain } = this.runner.participant;
     const { nodeId } = this.keys;
     this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
-    this.#channel.meet(this.#identities.callees());
+    this.peers.meet();
     this.#life.start();
   }
 
   stop(): void {
     this.#control?.close();
-    this.#channel.close();
+    this.peers.close();
     this.#life.stop();
     this.#end();
   }
@@ -157,12 +150,12 @@ export class LedgerProcess {
   /** What `abs ledger status` shows of a running node. */
   status(): Record<string, unknown> {
     const { participant } = this.runner;
+    const { nodeId } = this.keys;
     const { chain, term, stoppedBy } = participant;
-    const peers = this.#channel.status();
     const { pausedBy, isRepairing } = this.#life;
     return {
       role: this.options.role,
-      node_id: this.keys.nodeId,
+      node_id: nodeId,
       chain_id: chain.chainId,
       tenant: chain.genesis.file.tenant,
       height: chain.height,
@@ -175,46 +168,10 @@ export class LedgerProcess {
       ...(participant.kind === "validator"
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
-      ...committeeReach(chain, this.keys.nodeId, peers),
-      bad_frames: this.#badFrames,
-      peers: peers.map(({ nodeId, isConnected, lost }) => ({
-        ...{ node_id: nodeId, is_connected: isConnected, frames_lost: lost },
-      })),
+      ...committeeReach(chain, nodeId, this.peers.reached()),
+      bad_frames: this.peers.badFrames,
+      peers: this.peers.status(),
     };
-  }
-
-  #openChannel(genesis: ChainState): PeerChannel {
-    const { dir } = this.options;
-    const own = loadCertificate(dir);
-    const [host = "0.0.0.0"] = own.certificate.addresses;
-    const listen = this.options.listen ?? { host, port: own.certificate.peerPort };
-    return new PeerChannel({
-      ...{ self: this.keys.nodeId, listen, random: kernelRandom },
-      noise: peerNoise(genesis.chainId, this.keys.session),
-      realm: bytesOf(genesis.chainId),
-      certificate: encodeSignedCertificate(own),
-      authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
-      onFrame: (from, frame) => this.#receive(from as NodeId, frame),
-      onNotice: (code, detail) => this.#events.writeLimited(code, detail),
-      ...(this.options.passage === undefined ? {} : { passage: this.options.passage }),
-    });
-  }
-
-  #send(to: readonly NodeId[], message: LedgerMessage): void {
-    const body = encodeMessage(message);
-    const frame = { flag: PEER_FLAG.ledger, type: MESSAGE_CODES[message.kind], body };
-    for (const nodeId of to) this.#channel.send(nodeId, frame);
-  }
-
-  /** Anything at all may be in the frame; that it came from `from` is proven. */
-  #receive(from: NodeId, { flag, type, body }: PeerFrame): void {
-    if (flag !== PEER_FLAG.ledger) return;
-    const read = decodeMessage(body);
-    if ("fault" in read || MESSAGE_CODES[read.message.kind] !== type) {
-      this.#badFrames++;
-      return;
-    }
-    this.runner.take({ kind: "message", from, message: read.message });
   }
 
   #onBlock(output: BlockOutput): void {
@@ -225,18 +182,13 @@ export class LedgerProcess {
       ...{ contracts: contracts.length, records: records.length },
       ...{ attempt: block.proof.quorum.attempt, view: block.proof.quorum.view },
     });
-    // Records let somebody in, or revoke somebody: two heights later.
-    const isPending = isChangePending(next);
-    if (records.length > 0 || isPending || this.#wasPending) {
-      this.#channel.meet(this.#identities.callees());
-    }
-    this.#wasPending = isPending;
+    this.peers.onBlock(output);
     this.options.onBlock?.(output);
   }
 
   #onFailure(thrown: unknown): void {
     this.#control?.close();
-    this.#channel.close();
+    this.peers.close();
     this.#life.stop();
     this.#fail(
       thrown instanceof AbsError
@@ -293,6 +245,14 @@ function requireRole(
       "LEDGER_ROLE_WRONG",
       `${dir} is the master's folder.`,
       "Run `abs ledger master run` with it, or name a member's folder.",
+    );
+  }
+  const isHeir = existsSync(fileIn(dir, "term"));
+  if (role === "master" && !isMasterKey && !isHeir && !genesis.members.has(keys.nodeId)) {
+    throw new AbsError(
+      "LEDGER_ROLE_WRONG",
+      `The keys in ${dir} are not the master's, and no master-term.json makes them so.`,
+      "Name the master's folder; `abs ledger recover master-term --help` tells how to make one.",
     );
   }
   if (role === "master" && genesis.members.has(keys.nodeId)) {

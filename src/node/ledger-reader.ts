@@ -3,9 +3,9 @@ import type { Block } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
 import { encodeBlockJson } from "../chain/block-json.ts";
 import { type JsonObject, parseCanonical } from "../chain/canonical-json.ts";
-import type { ChainState } from "../chain/chain-state.ts";
+import { type ChainState, recordedTerm } from "../chain/chain-state.ts";
 import { encodeGenesis } from "../chain/genesis-file.ts";
-import type { BlockHash, Height } from "../chain/ledger-units.ts";
+import type { BlockHash, Height, Term } from "../chain/ledger-units.ts";
 import { exportLine } from "../chain/verify-chain.ts";
 import { damaged, replayChain } from "./chain-replay.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
@@ -53,6 +53,14 @@ export class Ledger {
       return "value" in json ? [json.value as JsonObject] : [];
     });
     return objects.filter((object) => "sc-id" in object);
+  }
+
+  /** Of the chain, or of a MASTER_TERM that acts and that no block has recorded yet. */
+  newestTerm(): Term {
+    const heard = this.#journal.log().map((entry) => {
+      return entry.kind === "term" ? entry.message.term : 0;
+    });
+    return Math.max(recordedTerm(this.tip), ...heard) as Term;
   }
 
   close(): void {

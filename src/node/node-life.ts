@@ -5,13 +5,15 @@
  * memory was not promised: each beginning is one from the disk, as after a crash.
  */
 import type { ChainState } from "../chain/chain-state.ts";
+import { chainConflict } from "../chain/checkpoint.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
+import { masterId } from "../chain/ledger-node.ts";
 import type { CandidateSequence, NodeId } from "../chain/ledger-units.ts";
 import type { Master } from "../chain/master-state.ts";
-import type { LedgerMessage } from "../chain/message-types.ts";
+import type { LedgerMessage, MasterTermMessage } from "../chain/message-types.ts";
 import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
-import type { Output } from "../chain/step-types.ts";
-import { messageOf } from "../errors.ts";
+import type { Checkpoint, Output } from "../chain/step-types.ts";
+import { AbsError, messageOf } from "../errors.ts";
 import {
   type JournalCondition,
   type OpenedJournal,
@@ -35,6 +37,9 @@ export type LifeOptions = {
   /** Now: whether these keys have signed before. */
   readonly hasRun: () => boolean;
   readonly openJournal: OpenJournal;
+  /** Of a new term's master. */
+  readonly masterTerm: MasterTermMessage | undefined;
+  readonly checkpoint: Checkpoint | undefined;
   readonly checkPeriodMs: number;
   readonly events: NodeEvents;
   readonly send: (to: readonly NodeId[], message: LedgerMessage) => void;
@@ -87,12 +92,15 @@ export class NodeLife {
   }
 
   #open(): [OpenedJournal, LedgerRunner] {
-    const { file, genesis, crypto, hasRun, openJournal, events } = this.options;
+    const { file, genesis, crypto, hasRun, openJournal, events, checkpoint } = this.options;
     const wasRun = hasRun();
     const opened = openJournal({ file, genesis, crypto, hasRun: wasRun });
     const { findings } = opened.condition ?? SOUND;
+    requireHistory(checkpoint, opened);
     for (const detail of findings) events.write("ledger-damage", { detail });
-    const runner = new LedgerRunner(this.#participantOf(opened), {
+    const participant = this.#participantOf(opened);
+    if (participant.kind === "master") requireReign(participant, opened);
+    const runner = new LedgerRunner(participant, {
       journal: opened.journal,
       send: this.options.send,
       onReport: (code, detail) => events.writeLimited(`ledger-${code}`, detail),
@@ -104,8 +112,8 @@ export class NodeLife {
   }
 
   #participantOf({ journal, contents, condition = SOUND }: OpenedJournal): Participant {
-    const { keys, crypto, role, checkPeriodMs } = this.options;
-    const common = { keys: keys.ledger, crypto, history: journal.history, checkpoint: undefined };
+    const { keys, crypto, role, checkPeriodMs, checkpoint, masterTerm } = this.options;
+    const common = { keys: keys.ledger, crypto, history: journal.history, checkpoint };
     const onlyCatchesUp = condition.lacks !== undefined;
     const config = { ...common, ...contents };
     // Who only catches up has no part in the agreement, be it the master.
@@ -115,7 +123,7 @@ export class NodeLife {
     // Sequences count from 0 by one a second at most: today's time is above all of them.
     const firstSequence = condition.mayHaveForgotten ? epochNow() : 0;
     return createMaster({
-      ...{ ...config, masterTerm: undefined },
+      ...{ ...config, masterTerm },
       firstSequence: firstSequence as number as CandidateSequence,
     });
   }
@@ -192,4 +200,30 @@ export class NodeLife {
       this.#onFailure(thrown);
     }
   }
+}
+
+/** @throws AbsError CHECKPOINT_CONFLICT: the chain on its disk is not the one vouched for */
+function requireHistory(
+  checkpoint: Checkpoint | undefined,
+  { journal, contents }: OpenedJournal,
+): void {
+  const conflict = chainConflict(checkpoint, contents.chain, journal.history);
+  if (conflict === undefined) return;
+  journal.close();
+  throw new AbsError(
+    "CHECKPOINT_CONFLICT",
+    `The chain on this disk is another history than the one vouched for: ${conflict}.`,
+    "Ask the manager which is right; if the disk is wrong, move scd.sqlite aside and start again.",
+  );
+}
+
+/** @throws AbsError MASTER_SUPERSEDED: the chain on its disk has another master's term */
+function requireReign(participant: Participant, { journal }: OpenedJournal): void {
+  if (masterId(participant) === participant.nodeId) return;
+  journal.close();
+  throw new AbsError(
+    "MASTER_SUPERSEDED",
+    `Term ${participant.term} is the reign of another master, ${masterId(participant)}.`,
+    "Run the new master from its own folder; this one's keys seal nothing any more.",
+  );
 }

@@ -271,7 +271,7 @@ export class SqliteJournal implements LedgerJournal {
 
   /** How many more there are now. */
   #write(entry: LogEntry): number {
-    const isOther = entry.kind === "observing";
+    const isOther = entry.kind === "observing" || entry.kind === "parked";
     const dropped = isOther ? this.#run("DELETE FROM vote WHERE kind = ?", entry.kind) : 0;
     this.#insertVote(entry);
     return 1 - dropped;

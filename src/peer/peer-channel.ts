@@ -1,9 +1,10 @@
 /**
  * The peer channel: agents and validators of one tenant over TCP, port 6254. docs/peer-channel.md;
  * design/manager.md "Channels". Of two nodes the one with the lower id calls, again and again with
- * growing pauses; a new connection of a peer takes the place of the old one when it is confirmed,
- * so that a recording of a handshake cannot cut anybody off. Per peer there is a bounded queue and
- * a limit of bytes and frames; strangers get few seats and little time.
+ * growing pauses, and the other where no call comes; a new connection of a peer takes the place of
+ * the old one when it is confirmed, so that a recording of a handshake cannot cut anybody off. Per
+ * peer there is a bounded queue and a limit of bytes and frames; strangers get few seats and little
+ * time.
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { AbsError, messageOf } from "../errors.ts";
@@ -21,6 +22,11 @@ const STRANGERS_MAX = 64;
 const PATIENCE_MS = 3000;
 const ALIVE_MS = 2000;
 const SILENCE_MS = 10_000;
+/** The higher id calls too when it has not been called for so long: it may not be known there. */
+const SECOND_CALLER_MS = 4000;
+const FRESH_MS = 3000;
+/** ALIVE comes every 2 s, unless the ledger has more to say. */
+const HEARD_MS = 2500;
 
 export type PeerChannelOptions = Pick<
   LinkOptions,
@@ -28,6 +34,8 @@ export type PeerChannelOptions = Pick<
 > & {
   readonly self: string;
   readonly listen: { readonly host: string; readonly port: number };
+  /** Nobody can know this node yet: it calls everybody, whoever has the lower id. */
+  readonly callsAll?: boolean;
   /** Fresh bytes of the kernel: a copy of this machine must not draw the same ephemeral keys. */
   readonly random: (sizeBytes: number) => Uint8Array;
   /** The peer at the other end is proven; `frame.body` is anything. */
@@ -37,7 +45,7 @@ export type PeerChannelOptions = Pick<
   /** Absent: the network is there for everybody. */
   readonly passage?: PeerPassage;
 };
-export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused";
+export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused" | "peer-twice";
 
 export type PeerStatus = {
   readonly nodeId: string;
@@ -98,14 +106,15 @@ export class PeerChannel {
     }
     for (const callee of callees) {
       const peer = this.#peerOf(callee.nodeId);
-      if (this.options.self >= callee.nodeId) continue;
       const before = peer.dialler?.callee;
       if (before?.host === callee.host && before.port === callee.port) continue;
       peer.dialler?.close();
-      const { passage } = this.options;
       const onConnected = (socket: Socket, key: Uint8Array) =>
         this.#connect(socket, { nodeId: callee.nodeId, key });
-      peer.dialler = new PeerDialler(callee, onConnected, passage);
+      const isWanted = () => this.#peers.get(callee.nodeId)?.connection === undefined;
+      const firstMs = this.#isCaller(callee.nodeId) ? 0 : SECOND_CALLER_MS;
+      const { passage } = this.options;
+      peer.dialler = new PeerDialler(callee, onConnected, { firstMs, isWanted, passage });
     }
   }
 
@@ -116,6 +125,12 @@ export class PeerChannel {
     peer.queue.push(frame);
     this.#pump(peer);
     return true;
+  }
+
+  connected(): string[] {
+    return [...this.#peers].flatMap(([nodeId, { connection }]) => {
+      return connection === undefined ? [] : [nodeId];
+    });
   }
 
   /** Peers, and whether each is connected. */
@@ -172,10 +187,41 @@ export class PeerChannel {
     this.#strangers.add(connection);
   }
 
+  /** Whether a connection with this peer is this side's to make. */
+  #isCaller(nodeId: string): boolean {
+    return this.options.callsAll === true || this.options.self < nodeId;
+  }
+
+  /**
+   * Whether this one gives way: both called at once, and of two fresh connections both sides keep
+   * the one that the lower id has called.
+   */
+  #isSecond(nodeId: string, before: PeerConnection, after: PeerConnection): boolean {
+    const isLower = this.options.self < nodeId;
+    const isKept = (one: PeerConnection): boolean => (one.callee !== undefined) === isLower;
+    const isFresh = performance.now() - before.sinceMs < FRESH_MS;
+    return isFresh && isKept(before) && !isKept(after);
+  }
+
+  /**
+   * A node that restarts leaves a connection that is closed or silent. An old one that was heard of
+   * just now while another comes is two nodes with one id: a copy.
+   */
+  #lookTwice(nodeId: string, before: PeerConnection, after: PeerConnection): void {
+    const nowMs = performance.now();
+    const isOld = nowMs - before.sinceMs >= FRESH_MS;
+    if (!isOld || nowMs - before.heardMs > HEARD_MS) return;
+    this.options.onNotice("peer-twice", `${nodeId}: at ${before.remote} and at ${after.remote}`);
+  }
+
   #settle(nodeId: string, connection: PeerConnection): void {
     this.#strangers.delete(connection);
     const peer = this.#peerOf(nodeId);
     const before = peer.connection;
+    if (before !== undefined && this.#isSecond(nodeId, before, connection)) {
+      return connection.end();
+    }
+    if (before !== undefined) this.#lookTwice(nodeId, before, connection);
     peer.connection = connection;
     peer.dialler?.reached();
     before?.end();
@@ -193,8 +239,10 @@ export class PeerChannel {
     } else if (isStranger && connection.fault !== undefined) {
       this.options.onNotice("peer-refused", `${connection.remote}: ${why}`);
     }
-    if (connection.callee === undefined) return;
-    this.#peers.get(connection.callee)?.dialler?.again();
+    const called = connection.callee === undefined ? undefined : this.#peers.get(connection.callee);
+    for (const lost of [peer, called]) {
+      if (lost?.connection === undefined) lost?.dialler?.again();
+    }
   }
 
   #pump(peer: Peer | undefined): void {

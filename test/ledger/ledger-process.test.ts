@@ -171,7 +171,7 @@ test("a peer that is let in and says anything at all is counted, and changes not
   const random = new Prng(4);
   const words = encodeMessage({
     ...{ kind: "HEADERS_REQ", chainId: certificate.chainId, term: 1, height: 1, attempt: 0 },
-    ...{ view: 0, signer: keys.nodeId, count: 64 },
+    ...{ view: 0, signer: keys.nodeId, nonce: "00".repeat(32), count: 64 },
   } as unknown as LedgerMessage);
   let sent = 0;
   for (let i = 0; i < 2000; i++) {

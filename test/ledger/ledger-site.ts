@@ -46,7 +46,7 @@ export async function absJson<T>(...args: readonly string[]): Promise<T> {
   return JSON.parse(ran.stdout) as T;
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer());
   const ports: number[] = [];
   for (const server of servers) {
@@ -66,6 +66,7 @@ export type Status = {
   readonly is_observing?: boolean;
   readonly is_repairing?: boolean;
   readonly paused?: string;
+  readonly term: number;
   readonly peers: readonly { readonly node_id: string; readonly is_connected: boolean }[];
 };
 
@@ -82,6 +83,8 @@ export type StartOptions = {
   readonly env?: Readonly<Record<string, string>>;
   /** Words after. */
   readonly options?: readonly string[];
+  /** As which it runs; by default what its name says. */
+  readonly role?: "master";
 };
 
 type Running = { readonly child: Bun.Subprocess; readonly isWrapped: boolean };
@@ -136,8 +139,9 @@ export class LedgerSite {
     return join(this.folder(name), "control.sock");
   }
 
-  start(name: string, { wrapper = [], env = {}, options = [] }: StartOptions = {}): void {
-    const command = name === MASTER ? ["ledger", "master", "run"] : ["validator", "run"];
+  start(name: string, { wrapper = [], env = {}, options = [], role }: StartOptions = {}): void {
+    const isMaster = (role ?? name) === MASTER;
+    const command = isMaster ? ["ledger", "master", "run"] : ["validator", "run"];
     const place = ["--dir", this.folder(name), "--events", this.eventFile(name)];
     const errors = Bun.file(join(this.dir, `${name}.errors`));
     const words = [...wrapper, process.execPath, MAIN, ...command, ...place, ...options];
@@ -231,6 +235,14 @@ export class LedgerSite {
     }
   }
 
+  async untilTrue(condition: () => Promise<boolean>, forMs = 30_000): Promise<void> {
+    const endMs = performance.now() + forMs;
+    while (!(await condition())) {
+      if (performance.now() > endMs) throw new Error(`not true in ${forMs} ms\n${this.errors()}`);
+      await Bun.sleep(20);
+    }
+  }
+
   /** All of them at one tip at or above a height, which is given back. */
   async agree(height: number, names: readonly string[] = this.all): Promise<Status> {
     for (let wanted = height; ; ) {
@@ -248,8 +260,8 @@ export class LedgerSite {
     }
   }
 
-  createContract(): Promise<{ "sc-id": string; sealed: boolean }> {
-    return absJson("ledger", "contract", "create", "--dir", this.folder(MASTER));
+  createContract(master = MASTER): Promise<{ "sc-id": string; sealed: boolean }> {
+    return absJson("ledger", "contract", "create", "--dir", this.folder(master));
   }
 
   /** One more contract, by the control socket; it does not wait for a block. */

@@ -83,6 +83,8 @@ test("every kind of log entry is read back as it was, and cut ones are not", () 
     { kind: "observing", isOn: false },
     { kind: "sealed", height: 7 as Height, blockHash },
     { kind: "stopped", reason: "two sealed blocks" },
+    { kind: "parked", lines: [] },
+    { kind: "parked", lines: genesis.tnl[0]?.value ?? [] },
   ];
   expect(new Set(entries.map(({ kind }) => kind)).size).toBeGreaterThanOrEqual(6);
   for (const entry of entries) {
@@ -108,6 +110,16 @@ test("a block drops the votes up to its height, and nothing that must outlive it
   if (block === undefined) throw new Error("no block");
   journal.save([{ kind: "block", block, next: builder.states[1] as ChainState }]);
   expect(journal.log()).toEqual([stopped, sealed(2)]);
+  journal.close();
+});
+
+test("of what a master took off its list the last word is kept, and no other", () => {
+  const journal = new SqliteJournal(file, genesis, WRITE);
+  const lines = genesis.tnl[0]?.value ?? [];
+  for (const kept of [lines, lines.slice(1), lines.slice(0, 1)]) {
+    journal.save([{ kind: "write", entry: { kind: "parked", lines: kept } }]);
+  }
+  expect(journal.log()).toEqual([{ kind: "parked", lines: lines.slice(0, 1) }]);
   journal.close();
 });
 
