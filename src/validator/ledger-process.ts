@@ -18,6 +18,7 @@ import type { EventLog } from "../observe/event-log.ts";
 import { PeerChannel } from "../peer/peer-channel.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { ControlServer } from "./control-server.ts";
+import { type CryptoWork, countedCrypto, countedKeys, noWork } from "./crypto-work.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
@@ -65,6 +66,7 @@ export class LedgerProcess {
     readonly keys: OwnKeys,
     genesis: ChainState,
     crypto: LedgerCrypto,
+    readonly work: CryptoWork,
   ) {
     const { dir, role } = options;
     this.#events = new NodeEvents(options.events);
@@ -78,7 +80,12 @@ export class LedgerProcess {
     const { journal, contents } = options.openJournal(fileIn(dir, "store"), genesis, crypto);
     this.#journal = journal;
     const config = {
-      ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint: undefined },
+      ...{
+        keys: countedKeys(keys.ledger, work),
+        crypto,
+        history: journal.history,
+        checkpoint: undefined,
+      },
       ...contents,
     };
     const participant: Participant =
@@ -104,12 +111,13 @@ export class LedgerProcess {
   /** @throws AbsError for anything wrong with the folder or the port */
   static async start(options: ProcessOptions): Promise<LedgerProcess> {
     const { dir, role } = options;
-    const crypto = createLedgerCrypto();
+    const work = noWork();
+    const crypto = countedCrypto(createLedgerCrypto(), work);
     const keys = loadKeys(fileIn(dir, "keys"));
     const genesis = loadGenesis(dir, crypto);
     requireRole(role, keys, genesis, dir);
     lockFolder(fileIn(dir, "lock"));
-    const process = new LedgerProcess(options, keys, genesis, crypto);
+    const process = new LedgerProcess(options, keys, genesis, crypto, work);
     await process.#run();
     return process;
   }
@@ -153,6 +161,8 @@ export class LedgerProcess {
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
       bad_frames: this.#badFrames,
+      work: { ...this.work },
+      sent: this.#channel.sent(),
       peers: this.#channel.status().map(({ nodeId, isConnected, lost }) => ({
         ...{ node_id: nodeId, is_connected: isConnected, frames_lost: lost },
       })),
