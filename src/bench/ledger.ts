@@ -106,63 +106,7 @@ export class LedgerBench {
       progress(`${validators} validators, turn ${turn} of ${turns}`);
       turnsOf.push(await this.#turn(validators));
     }
-    const mid = (pick: (turn: Turn) => number): number => median(turnsOf.map(pick));
-    return {
-      validators,
-      blocks_per_s: rounded(
-        mid((turn) => turn.blocksPerSecond),
-        1,
-      ),
-      latency_ms_p50: rounded(
-        mid((turn) => turn.latencyP50),
-        2,
-      ),
-      latency_ms_p99: rounded(
-        mid((turn) => turn.latencyP99),
-        2,
-      ),
-      bound_share: rounded(
-        mid((turn) => turn.blocksPerSecond / turn.bound),
-        3,
-      ),
-      verifications_per_block: rounded(
-        mid((turn) => turn.verifications),
-        1,
-      ),
-      signatures_per_block: rounded(
-        mid((turn) => turn.signatures),
-        1,
-      ),
-      contracts_per_s: Math.round(mid((turn) => turn.contractsPerSecond)),
-      catchup_blocks_per_s: Math.round(catchUp),
-      bound_blocks_per_s: rounded(
-        mid((turn) => turn.bound),
-        1,
-      ),
-      contracts_bound_per_s: Math.round(mid((turn) => turn.contractsBound)),
-      contracts_bound_share: rounded(
-        mid((turn) => turn.contractsPerSecond / turn.contractsBound),
-        3,
-      ),
-      vrf_verifications_per_block: rounded(
-        mid((turn) => turn.vrfVerifications),
-        1,
-      ),
-      wire_bytes_per_block: Math.round(mid((turn) => turn.wireBytes)),
-      frames_per_block: rounded(
-        mid((turn) => turn.frames),
-        1,
-      ),
-      cpu_ms_per_block: rounded(
-        mid((turn) => turn.cpuMs),
-        2,
-      ),
-      master_cpu_ms_per_block: rounded(
-        mid((turn) => turn.masterCpuMs),
-        2,
-      ),
-      load: loadNow(),
-    };
+    return runOf(validators, turnsOf, catchUp);
   }
 
   /** The bound, then the ledger, in folders of one ledger that is made anew. */
@@ -292,6 +236,31 @@ export class LedgerBench {
     await site.end();
     this.#sites.delete(site);
   }
+}
+
+function runOf(validators: number, turns: readonly Turn[], catchUp: number): LedgerRun {
+  const mid = (digits: number, pick: (turn: Turn) => number): number =>
+    rounded(median(turns.map(pick)), digits);
+  return {
+    validators,
+    blocks_per_s: mid(1, (turn) => turn.blocksPerSecond),
+    latency_ms_p50: mid(2, (turn) => turn.latencyP50),
+    latency_ms_p99: mid(2, (turn) => turn.latencyP99),
+    bound_share: mid(3, (turn) => turn.blocksPerSecond / turn.bound),
+    verifications_per_block: mid(1, (turn) => turn.verifications),
+    signatures_per_block: mid(1, (turn) => turn.signatures),
+    contracts_per_s: mid(0, (turn) => turn.contractsPerSecond),
+    catchup_blocks_per_s: Math.round(catchUp),
+    bound_blocks_per_s: mid(1, (turn) => turn.bound),
+    contracts_bound_per_s: mid(0, (turn) => turn.contractsBound),
+    contracts_bound_share: mid(3, (turn) => turn.contractsPerSecond / turn.contractsBound),
+    vrf_verifications_per_block: mid(1, (turn) => turn.vrfVerifications),
+    wire_bytes_per_block: mid(0, (turn) => turn.wireBytes),
+    frames_per_block: mid(1, (turn) => turn.frames),
+    cpu_ms_per_block: mid(2, (turn) => turn.cpuMs),
+    master_cpu_ms_per_block: mid(2, (turn) => turn.masterCpuMs),
+    load: loadNow(),
+  };
 }
 
 type Turn = ReturnType<typeof turnOf>;
