@@ -43,8 +43,13 @@ const PARTS =
   "dataplane session dpi capture policy takeover chain peer wire store observe native".split(" ");
 /** Parts that other parts may import: codecs, what is stored, how native code is opened. */
 const OPEN_PARTS = ["wire", "store", "native"];
-/** A role may drive one to its right, as a bench drives a lab, and a lab an agent. */
-const ROLES = ["bench", "lab", "sim", "manager", "validator", "agent", "sig"];
+/**
+ * A role may drive one to its right, as a bench drives a lab, and a lab an agent. What the running
+ * node of the ledger is, manager, validator and agent share: it is the role `node`.
+ */
+const ROLES = ["bench", "lab", "sim", "manager", "validator", "agent", "node", "sig"];
+/** Processes of different machines: these never import each other. */
+const APART = ["manager", "validator", "agent"];
 
 function list(...patterns: readonly string[]): string[] {
   const found = patterns.flatMap((pattern) => [...new Bun.Glob(pattern).scanSync(ROOT)]);
@@ -137,6 +142,9 @@ function directionFault(from: string, to: string): string | undefined {
   if (source === target || SHARED.includes(target.replace(".ts", ""))) return undefined;
   if (SHARED.includes(source.replace(".ts", ""))) return "a shared file imports nothing of ours";
   if (source === "cli") return undefined;
+  if (APART.includes(source) && APART.includes(target)) {
+    return "manager, validator and agent share by src/node, or by a part";
+  }
   if (ROLES.includes(source)) {
     const isBelow = PARTS.includes(target) || ROLES.indexOf(target) > ROLES.indexOf(source);
     return isBelow ? undefined : "roles import parts; only bench → lab → agent among themselves";

@@ -5,8 +5,8 @@
 
 import { randomUUID } from "node:crypto";
 import { toHex } from "../bytes.ts";
+import { kernelRandom } from "../native/kernel-random.ts";
 import { KeyPair } from "../session/x25519.ts";
-import { kernelRandom } from "./kernel-random.ts";
 
 /** 64 hex digits each. */
 export interface KeyPairHex {

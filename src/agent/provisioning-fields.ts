@@ -9,10 +9,10 @@ import { AbsError } from "../errors.ts";
 import { type Contract, parseContract } from "../session/contract.ts";
 import { isZero, KeyPair } from "../session/x25519.ts";
 import type { DocumentMap, DocumentNode } from "../store/document.ts";
+import { readHex, readSecret } from "../store/secret-file.ts";
 import type { TagIndex } from "../units.ts";
 import { formatAddress, type IpAddress, parseAddress } from "../wire/ip-text.ts";
 import { CONTRACT_SECRET_BYTES, KEY_BYTES, TAG_BYTES } from "./keys.ts";
-import { readHex, readSecret } from "./secret-file.ts";
 
 export type AgentMode = "full" | "quick";
 export type Carrier = "ip" | "udp";
@@ -281,7 +281,7 @@ function readContract(node: DocumentNode): Contract {
   }
 }
 
-function readGenerations(map: DocumentMap): { generation: number; secret: Uint8Array }[] {
+export function readGenerations(map: DocumentMap): { generation: number; secret: Uint8Array }[] {
   const list = map.get("secrets");
   if (list !== undefined && map.has("secret")) {
     list.fail('"secret" and "secrets" exclude each other.', "Keep one.");
@@ -298,7 +298,7 @@ function readGenerations(map: DocumentMap): { generation: number; secret: Uint8A
   return generations;
 }
 
-function either(map: DocumentMap, name: string, short: string): DocumentNode {
+export function either(map: DocumentMap, name: string, short: string): DocumentNode {
   const value = map.get(short);
   if (value !== undefined && map.has(name)) {
     value.fail(`"${short}" is short for "${name}", which is there too.`, "Keep one.");

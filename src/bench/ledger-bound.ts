@@ -20,14 +20,14 @@ import type {
 } from "../chain/ledger-units.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
 import { bytesOf, sha256 } from "../chain/sha256.ts";
+import { countedCrypto, countedKeys, noWork } from "../node/crypto-work.ts";
+import { createLedgerCrypto } from "../node/ledger-crypto.ts";
+import { epochNow } from "../node/ledger-runner.ts";
+import { fileIn, loadCertificate, loadGenesis, loadPeers } from "../node/node-folder.ts";
+import { loadKeys, type OwnKeys } from "../node/node-keys.ts";
+import { PeerIdentities } from "../node/peer-identities.ts";
+import { peerNoise } from "../node/peer-noise-ik.ts";
 import { PeerChannel } from "../peer/peer-channel.ts";
-import { countedCrypto, countedKeys, noWork } from "../validator/crypto-work.ts";
-import { createLedgerCrypto } from "../validator/ledger-crypto.ts";
-import { epochNow } from "../validator/ledger-runner.ts";
-import { fileIn, loadCertificate, loadGenesis, loadPeers } from "../validator/node-folder.ts";
-import { loadKeys, type OwnKeys } from "../validator/node-keys.ts";
-import { PeerIdentities } from "../validator/peer-identities.ts";
-import { peerNoise } from "../validator/peer-noise-ik.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 
 /** Types of frames, and what of docs/ledger.md's sizes does not depend on the committee. */

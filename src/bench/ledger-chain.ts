@@ -15,11 +15,11 @@ import { signingHash } from "../chain/message-signing.ts";
 import type { CommitMessage, Draft } from "../chain/message-types.ts";
 import { checkSeal, sealWords } from "../chain/seal-check.ts";
 import { AbsError } from "../errors.ts";
+import { createLedgerCrypto } from "../node/ledger-crypto.ts";
+import { fileIn, loadGenesis } from "../node/node-folder.ts";
+import { loadKeys } from "../node/node-keys.ts";
+import { SqliteJournal } from "../node/sqlite-journal.ts";
 import type { EpochSeconds } from "../units.ts";
-import { createLedgerCrypto } from "../validator/ledger-crypto.ts";
-import { fileIn, loadGenesis } from "../validator/node-folder.ts";
-import { loadKeys } from "../validator/node-keys.ts";
-import { SqliteJournal } from "../validator/sqlite-journal.ts";
 import { contractOfBench } from "./ledger-load.ts";
 
 /** Blocks written in one transaction. */

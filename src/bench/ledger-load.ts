@@ -9,9 +9,9 @@ import type { JsonObject } from "../chain/canonical-json.ts";
 import { type ContractEntry, contractJson } from "../chain/contract-entry.ts";
 import type { Hash, ScId } from "../chain/ledger-units.ts";
 import { AbsError } from "../errors.ts";
+import { propose } from "../node/control-server.ts";
+import { fileIn } from "../node/node-folder.ts";
 import type { EpochSeconds } from "../units.ts";
-import { propose } from "../validator/control-server.ts";
-import { fileIn } from "../validator/node-folder.ts";
 import type { BenchSite, NodeEvent } from "./ledger-site.ts";
 
 /** Longer than a view's time-out: a block may need a second one. */

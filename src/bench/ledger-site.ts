@@ -7,9 +7,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { AbsError } from "../errors.ts";
+import type { CryptoWork } from "../node/crypto-work.ts";
+import { initLedger, MASTER_FOLDER } from "../node/ledger-init.ts";
 import type { EpochSeconds } from "../units.ts";
-import type { CryptoWork } from "../validator/crypto-work.ts";
-import { initLedger, MASTER_FOLDER } from "../validator/ledger-init.ts";
 
 const READY_MS = 60_000;
 const STOP_MS = 5_000;

@@ -6,7 +6,6 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
-import { kernelRandom } from "../agent/kernel-random.ts";
 import { toHex } from "../bytes.ts";
 import { type JsonObject, parseJsonText } from "../chain/canonical-json.ts";
 import {
@@ -20,10 +19,11 @@ import type { ScId } from "../chain/ledger-units.ts";
 import { recordJson } from "../chain/record-schema.ts";
 import { SECRET_BYTES, secretCommitment } from "../chain/secret-commitment.ts";
 import { AbsError, messageOf } from "../errors.ts";
+import { kernelRandom } from "../native/kernel-random.ts";
+import { askContract, type Proposal, propose } from "../node/control-server.ts";
+import { epochNow } from "../node/ledger-runner.ts";
+import { fileIn } from "../node/node-folder.ts";
 import type { EpochSeconds } from "../units.ts";
-import { askContract, type Proposal, propose } from "../validator/control-server.ts";
-import { epochNow } from "../validator/ledger-runner.ts";
-import { fileIn } from "../validator/node-folder.ts";
 import { dirArgument } from "./ledger-read.ts";
 import {
   isJsonOutput,

@@ -10,8 +10,8 @@ import {
   initLedger,
   MASTER_FOLDER,
   RECOVERY_FOLDER,
-} from "../validator/ledger-init.ts";
-import { epochNow } from "../validator/ledger-runner.ts";
+} from "../node/ledger-init.ts";
+import { epochNow } from "../node/ledger-runner.ts";
 import {
   isJsonOutput,
   optionError,

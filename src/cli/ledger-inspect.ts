@@ -10,7 +10,7 @@ import { decodeRecord } from "../chain/record-schema.ts";
 import { verifyScdProof } from "../chain/scd-tree.ts";
 import { stakeJson } from "../chain/stake.ts";
 import { AbsError } from "../errors.ts";
-import type { Ledger } from "../validator/ledger-reader.ts";
+import type { Ledger } from "../node/ledger-reader.ts";
 import { dirArgument, reading } from "./ledger-read.ts";
 import { isJsonOutput, outputArgument, printResult, tableText } from "./options.ts";
 

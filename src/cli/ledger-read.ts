@@ -8,14 +8,9 @@ import { encodeBlockJson } from "../chain/block-json.ts";
 import { committeeOf, memberKeysAt, newest, nextHeight } from "../chain/chain-state.ts";
 import type { Attempt, BlockHash, Height } from "../chain/ledger-units.ts";
 import { AbsError, messageOf } from "../errors.ts";
-import { askStatus } from "../validator/control-server.ts";
-import {
-  exportLines,
-  type Ledger,
-  openLedger,
-  type SealedBlock,
-} from "../validator/ledger-reader.ts";
-import { fileIn } from "../validator/node-folder.ts";
+import { askStatus } from "../node/control-server.ts";
+import { exportLines, type Ledger, openLedger, type SealedBlock } from "../node/ledger-reader.ts";
+import { fileIn } from "../node/node-folder.ts";
 import { isJsonOutput, outputArgument, printResult, tableText, wholeNumberOf } from "./options.ts";
 
 const PIPE_PAUSE_MS = 1;

@@ -3,9 +3,7 @@
  * events go to standard output, one JSON object a line; SIGTERM and SIGINT end it cleanly.
  */
 import { defineCommand } from "citty";
-import { EventLog } from "../observe/event-log.ts";
-import { LedgerProcess } from "../validator/ledger-process.ts";
-import { openJournal } from "../validator/store-journal.ts";
+import { runStandalone } from "../validator/standalone-node.ts";
 import { dirArgument } from "./ledger-read.ts";
 import { placeOf } from "./options.ts";
 
@@ -22,18 +20,7 @@ export function runCommandOf(role: "validator" | "master", description: string) 
     },
     async run({ args }) {
       const listen = args.listen === undefined ? undefined : placeOf("--listen", args.listen);
-      const events = new EventLog(args.events);
-      try {
-        const node = await LedgerProcess.start({
-          ...{ role, dir: args.dir, listen, events, openJournal },
-        });
-        for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
-          process.on(signal, () => node.stop());
-        }
-        await node.ended;
-      } finally {
-        events.close();
-      }
+      await runStandalone({ role, dir: args.dir, listen, eventFile: args.events });
       process.exit(0);
     },
   });

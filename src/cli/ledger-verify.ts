@@ -7,8 +7,8 @@ import { defineCommand } from "citty";
 import type { BlockHash, ChainId, Height } from "../chain/ledger-units.ts";
 import { type Checkpoint, type Verification, verifyChain } from "../chain/verify-chain.ts";
 import { AbsError, messageOf } from "../errors.ts";
-import { createLedgerCrypto } from "../validator/ledger-crypto.ts";
-import { exportLines, openLedger } from "../validator/ledger-reader.ts";
+import { createLedgerCrypto } from "../node/ledger-crypto.ts";
+import { exportLines, openLedger } from "../node/ledger-reader.ts";
 import {
   isJsonOutput,
   optionError,

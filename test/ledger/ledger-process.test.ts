@@ -7,7 +7,6 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { kernelRandom } from "../../src/agent/kernel-random.ts";
 import { fromHex } from "../../src/bytes.ts";
 import { contractJson } from "../../src/chain/contract-entry.ts";
 import {
@@ -17,20 +16,16 @@ import {
 } from "../../src/chain/identity-certificate.ts";
 import { encodeMessage } from "../../src/chain/message-codec.ts";
 import type { LedgerMessage } from "../../src/chain/message-types.ts";
+import { kernelRandom } from "../../src/native/kernel-random.ts";
+import { askStatus, propose } from "../../src/node/control-server.ts";
+import { type FirstMember, initLedger, MASTER_FOLDER } from "../../src/node/ledger-init.ts";
+import { LedgerProcess, type ProcessOptions } from "../../src/node/ledger-process.ts";
+import { epochNow } from "../../src/node/ledger-runner.ts";
+import { fileIn, loadCertificate } from "../../src/node/node-folder.ts";
+import { drawSecrets, keysOfSecrets, loadKeys, type OwnKeys } from "../../src/node/node-keys.ts";
+import { peerNoise } from "../../src/node/peer-noise-ik.ts";
 import { EventLog } from "../../src/observe/event-log.ts";
 import { PeerChannel } from "../../src/peer/peer-channel.ts";
-import { askStatus, propose } from "../../src/validator/control-server.ts";
-import { type FirstMember, initLedger, MASTER_FOLDER } from "../../src/validator/ledger-init.ts";
-import { LedgerProcess, type ProcessOptions } from "../../src/validator/ledger-process.ts";
-import { epochNow } from "../../src/validator/ledger-runner.ts";
-import { fileIn, loadCertificate } from "../../src/validator/node-folder.ts";
-import {
-  drawSecrets,
-  keysOfSecrets,
-  loadKeys,
-  type OwnKeys,
-} from "../../src/validator/node-keys.ts";
-import { peerNoise } from "../../src/validator/peer-noise-ik.ts";
 import { contractOf } from "../chain/chain-builder.ts";
 import { Prng } from "../prng.ts";
 import { MemoryJournal } from "./memory-journal.ts";

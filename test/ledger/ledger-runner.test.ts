@@ -3,7 +3,7 @@ import { afterEach, expect, setSystemTime, test } from "bun:test";
 import type { ChainState } from "../../src/chain/chain-state.ts";
 import type { NodeId } from "../../src/chain/ledger-units.ts";
 import { createValidator } from "../../src/chain/participant.ts";
-import { LedgerRunner } from "../../src/validator/ledger-runner.ts";
+import { LedgerRunner } from "../../src/node/ledger-runner.ts";
 import { contractOf, NobleKeys, START } from "../chain/chain-builder.ts";
 import { SmallNetwork } from "../chain/small-network.ts";
 import { MemoryJournal } from "./memory-journal.ts";

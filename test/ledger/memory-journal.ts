@@ -9,7 +9,7 @@ import type {
   LedgerJournal,
   Recomputed,
   SavedOutput,
-} from "../../src/validator/ledger-journal.ts";
+} from "../../src/node/ledger-journal.ts";
 
 export class MemoryJournal implements LedgerJournal {
   readonly log: LogEntry[] = [];

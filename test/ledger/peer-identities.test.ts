@@ -15,10 +15,10 @@ import {
 import { type ChainId, type Height, NO_HASH, type NodeId } from "../../src/chain/ledger-units.ts";
 import type { Member } from "../../src/chain/member.ts";
 import { possessionHash } from "../../src/chain/registration.ts";
+import { createLedgerCrypto } from "../../src/node/ledger-crypto.ts";
+import { drawSecrets, keysOfSecrets, type OwnKeys } from "../../src/node/node-keys.ts";
+import { PeerIdentities } from "../../src/node/peer-identities.ts";
 import type { EpochSeconds } from "../../src/units.ts";
-import { createLedgerCrypto } from "../../src/validator/ledger-crypto.ts";
-import { drawSecrets, keysOfSecrets, type OwnKeys } from "../../src/validator/node-keys.ts";
-import { PeerIdentities } from "../../src/validator/peer-identities.ts";
 
 const NOW = 1_800_000_000 as EpochSeconds;
 const DAY = 24 * 3600;

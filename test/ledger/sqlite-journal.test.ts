@@ -10,9 +10,9 @@ import { join } from "node:path";
 import type { ChainState } from "../../src/chain/chain-state.ts";
 import type { Height } from "../../src/chain/ledger-units.ts";
 import type { LogEntry } from "../../src/chain/step-types.ts";
-import { replayChain } from "../../src/validator/chain-replay.ts";
-import { decodeLogEntry, encodeLogEntry } from "../../src/validator/log-entry-codec.ts";
-import { SqliteJournal } from "../../src/validator/sqlite-journal.ts";
+import { replayChain } from "../../src/node/chain-replay.ts";
+import { decodeLogEntry, encodeLogEntry } from "../../src/node/log-entry-codec.ts";
+import { SqliteJournal } from "../../src/node/sqlite-journal.ts";
 import { ChainBuilder, contractOf, NobleKeys } from "../chain/chain-builder.ts";
 import { SmallNetwork } from "../chain/small-network.ts";
 

@@ -8,7 +8,7 @@ import { readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { fromHex } from "../bytes.ts";
 import { AbsError, messageOf } from "../errors.ts";
-import type { DocumentNode } from "../store/document.ts";
+import type { DocumentNode } from "./document.ts";
 
 const OPEN_TO_OTHERS = 0o077;
 

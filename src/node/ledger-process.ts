@@ -1,10 +1,10 @@
 /**
- * A validator or a master as a process: its folder, disk, peers and participant joined.
- * docs/architecture.md "One block's path". What it tells goes to the event log, what it is asked
- * comes by the control socket (control-server.ts) and the peer channel.
+ * A validator or a master with its folder, disk, peers and participant joined: a process of its own
+ * (src/validator), or a thread of an agent. docs/architecture.md "One block's path". What it tells
+ * goes to the event log, what it is asked comes by the control socket (control-server.ts) and the
+ * peer channel.
  */
 import { existsSync, writeFileSync } from "node:fs";
-import { kernelRandom } from "../agent/kernel-random.ts";
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
@@ -14,8 +14,9 @@ import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
 import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
-import type { EventLog } from "../observe/event-log.ts";
+import { kernelRandom } from "../native/kernel-random.ts";
 import { PeerChannel } from "../peer/peer-channel.ts";
+import type { PeerPassage } from "../peer/peer-passage.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { ControlServer } from "./control-server.ts";
 import { type CryptoWork, countedCrypto, countedKeys, noWork } from "./crypto-work.ts";
@@ -23,7 +24,7 @@ import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
 import { epochNow, LedgerRunner } from "./ledger-runner.ts";
-import { NodeEvents } from "./node-events.ts";
+import { NodeEvents, type NodeLog } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
 import { PeerIdentities } from "./peer-identities.ts";
@@ -42,9 +43,16 @@ export type ProcessOptions = {
   readonly dir: string;
   /** Instead of the certificate's first address and port. */
   readonly listen: { readonly host: string; readonly port: number } | undefined;
-  readonly events: EventLog;
+  readonly events: NodeLog;
   readonly openJournal: OpenJournal;
+  /** Whoever starts it holds the folder's lock already: a thread that died would keep its own. */
+  readonly isLocked?: boolean;
+  /** How calls get out and in, where the network is behind an agent's data plane. */
+  readonly passage?: PeerPassage;
+  /** The state at the tip is new, and on the disk. */
+  readonly onBlock?: (output: BlockOutput) => void;
 };
+type BlockOutput = Extract<Output, { kind: "block" }>;
 
 export class LedgerProcess {
   /** Settles when the process is over; rejects when it failed. */
@@ -110,19 +118,23 @@ export class LedgerProcess {
 
   /** @throws AbsError for anything wrong with the folder or the port */
   static async start(options: ProcessOptions): Promise<LedgerProcess> {
-    const { dir, role } = options;
-    const work = noWork();
-    const crypto = countedCrypto(createLedgerCrypto(), work);
-    const keys = loadKeys(fileIn(dir, "keys"));
-    const genesis = loadGenesis(dir, crypto);
-    requireRole(role, keys, genesis, dir);
-    lockFolder(fileIn(dir, "lock"));
-    const process = new LedgerProcess(options, keys, genesis, crypto, work);
-    await process.#run();
+    const process = LedgerProcess.open(options);
+    await process.join();
     return process;
   }
 
-  async #run(): Promise<void> {
+  /** Everything but the network: the state is that of the disk. @throws AbsError */
+  static open(options: ProcessOptions): LedgerProcess {
+    const { dir, role } = options;
+    const work = noWork();
+    const crypto = countedCrypto(createLedgerCrypto(), work);
+    const { keys, genesis } = loadNode(dir, role, crypto);
+    if (options.isLocked !== true) lockFolder(fileIn(dir, "lock"));
+    return new LedgerProcess(options, keys, genesis, crypto, work);
+  }
+
+  /** Listens, calls its peers and takes part. @throws AbsError PEER_PORT_BUSY */
+  async join(): Promise<void> {
     const { dir, role } = this.options;
     const port = await this.#channel.listen();
     for (const signed of loadPeers(dir)) this.#identities.learn(signed);
@@ -181,6 +193,7 @@ export class LedgerProcess {
       authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
       onFrame: (from, frame) => this.#receive(from as NodeId, frame),
       onNotice: (code, detail) => this.#events.writeLimited(code, detail),
+      ...(this.options.passage === undefined ? {} : { passage: this.options.passage }),
     });
   }
 
@@ -201,7 +214,8 @@ export class LedgerProcess {
     this.runner.take({ kind: "message", from, message: read.message });
   }
 
-  #onBlock({ block, next }: Extract<Output, { kind: "block" }>): void {
+  #onBlock(output: BlockOutput): void {
+    const { block, next } = output;
     const { contracts, records } = block.body;
     this.#events.write("ledger-block", {
       ...{ height: next.height, hash: next.blockHash },
@@ -214,11 +228,13 @@ export class LedgerProcess {
       this.#channel.meet(this.#identities.callees());
     }
     this.#wasPending = isPending;
+    this.options.onBlock?.(output);
   }
 
   #onFailure(thrown: unknown): void {
     this.#control?.close();
     this.#channel.close();
+    this.#journal.close();
     this.#fail(
       thrown instanceof AbsError
         ? thrown
@@ -230,6 +246,21 @@ export class LedgerProcess {
           ),
     );
   }
+}
+
+/**
+ * Keys and genesis of a folder that this role may run with.
+ * @throws AbsError NODE_KEYS_ABSENT, LEDGER_ROLE_WRONG and what else may be wrong with it
+ */
+export function loadNode(
+  dir: string,
+  role: ProcessOptions["role"],
+  crypto: LedgerCrypto,
+): { readonly keys: OwnKeys; readonly genesis: ChainState } {
+  const keys = loadKeys(fileIn(dir, "keys"));
+  const genesis = loadGenesis(dir, crypto);
+  requireRole(role, keys, genesis, dir);
+  return { keys, genesis };
 }
 
 /** Keys that have run before, and a disk that knows nothing of it. */

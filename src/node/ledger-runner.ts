@@ -3,12 +3,13 @@
  * pure step. Its duties are those of src/chain/step-types.ts: one event at a time, outputs in their
  * order, what is written is synced before what follows is sent, and a disk that fails ends it.
  */
-import { kernelRandom } from "../agent/kernel-random.ts";
+
 import { toHex } from "../bytes.ts";
 import type { Hash, NodeId } from "../chain/ledger-units.ts";
 import type { LedgerMessage } from "../chain/message-types.ts";
 import { type Participant, step } from "../chain/participant.ts";
 import type { Instant, Output, ReportCode, StepEvent, TimerName } from "../chain/step-types.ts";
+import { kernelRandom } from "../native/kernel-random.ts";
 import type { EpochSeconds } from "../units.ts";
 import { isSaved, type LedgerJournal, type SavedOutput } from "./ledger-journal.ts";
 

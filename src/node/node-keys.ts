@@ -6,8 +6,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { secp256k1 } from "@noble/curves/secp256k1.js";
-import { kernelRandom } from "../agent/kernel-random.ts";
-import { requirePrivate } from "../agent/secret-file.ts";
 import { fromHex, toHex } from "../bytes.ts";
 import type { NodeKeys } from "../chain/crypto-interface.ts";
 import { EcvrfProver } from "../chain/ecvrf.ts";
@@ -15,7 +13,9 @@ import type { NodeId } from "../chain/ledger-units.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
 import { signatureLibrary } from "../chain/secp256k1.ts";
 import { AbsError, messageOf } from "../errors.ts";
+import { kernelRandom } from "../native/kernel-random.ts";
 import { KeyPair } from "../session/x25519.ts";
+import { requirePrivate } from "../store/secret-file.ts";
 
 const SECRET_BYTES = 32;
 const NAMES = ["ledger_secret", "vrf_secret", "session_secret", "ssh_secret"] as const;

@@ -1,0 +1,29 @@
+/**
+ * A node of the ledger as a process of its own, without a data plane: a validator, or the master.
+ * It runs until a signal or a failure ends it. What a node is, src/node
+ * has.
+ */
+
+import { LedgerProcess, type ProcessOptions } from "../node/ledger-process.ts";
+import { openJournal } from "../node/store-journal.ts";
+import { EventLog } from "../observe/event-log.ts";
+
+export type StandaloneOptions = Pick<ProcessOptions, "role" | "dir" | "listen"> & {
+  /** Events go to this file; undefined: to standard output. */
+  readonly eventFile: string | undefined;
+};
+
+/** Resolves after a clean end by SIGTERM, SIGINT or SIGHUP. @throws AbsError why it failed */
+export async function runStandalone(options: StandaloneOptions): Promise<void> {
+  const { eventFile, ...rest } = options;
+  const events = new EventLog(eventFile);
+  try {
+    const node = await LedgerProcess.start({ ...rest, events, openJournal });
+    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+      process.on(signal, () => node.stop());
+    }
+    await node.ended;
+  } finally {
+    events.close();
+  }
+}
