@@ -5,7 +5,7 @@
  * order is that of an undisturbed block: CANDIDATE, PRE_PREPARE, PREPAREs, COMMITs, RESULT, SEAL
  * down the line; the next CANDIDATE leaves with the SEAL, as the master's does.
  */
-import { kernelRandom } from "../agent/kernel-random.ts";
+
 import { quorumOf } from "../chain/certificate.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import type { LedgerCrypto, SignatureCheck } from "../chain/crypto-interface.ts";
@@ -20,6 +20,7 @@ import type {
 } from "../chain/ledger-units.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
 import { bytesOf, sha256 } from "../chain/sha256.ts";
+import { kernelRandom } from "../native/kernel-random.ts";
 import { countedCrypto, countedKeys, noWork } from "../node/crypto-work.ts";
 import { createLedgerCrypto } from "../node/ledger-crypto.ts";
 import { epochNow } from "../node/ledger-runner.ts";

@@ -58,6 +58,7 @@ export function makeChain(plan: ChainPlan): void {
     unsaved.push({ kind: "block", block: { core: drafted.core, body, proof }, next: chain });
     if (unsaved.length < SAVED_AT_ONCE && i < plan.blocks) continue;
     journal.save(unsaved);
+    journal.sync();
     unsaved = [];
   }
   journal.close();

@@ -281,7 +281,7 @@ function findCandidate(validator: Validator, blockHash: BlockHash): Candidate | 
   return undefined;
 }
 
-/** Verified whole, forwarded, written, acknowledged; a repeat is acknowledged only. */
+/** Verified whole, forwarded, acknowledged, written; a repeat is acknowledged only. */
 function onSeal(validator: Validator, from: NodeId, message: SealMessage): void {
   const { core, height } = message;
   if (core.height !== height || blockHashOf(core) !== message.blockHash) return;
@@ -304,8 +304,10 @@ function onSeal(validator: Validator, from: NodeId, message: SealMessage): void 
     return;
   }
   forward(validator, { ...message, body });
-  extendChain(validator, block, judged);
+  // It says that the line goes on here, not that the block is on the disk: a block that a crash
+  // takes is pulled from peers.
   acknowledge(validator, from, message);
+  extendChain(validator, block, judged);
   beginHeight(validator);
 }
 

@@ -13,6 +13,9 @@ import { kernelRandom } from "../native/kernel-random.ts";
 import type { EpochSeconds } from "../units.ts";
 import { isSaved, type LedgerJournal, type SavedOutput } from "./ledger-journal.ts";
 
+/** How long a write that nothing is sent after waits for another to be synced with. */
+const SYNC_MS = 10;
+
 /** A step's event without its time, which the runner tells. */
 export type TimelessEvent = StepEvent extends infer E
   ? E extends StepEvent
@@ -33,6 +36,9 @@ export type RunnerOptions = {
 export class LedgerRunner {
   readonly #timers = new Map<TimerName, ReturnType<typeof setTimeout>>();
   #isOver = false;
+  /** Written, and not on the disk yet. */
+  #unsynced: SavedOutput[] = [];
+  #syncing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     readonly participant: Participant,
@@ -48,35 +54,71 @@ export class LedgerRunner {
     try {
       this.#carryOut(step(this.participant, { ...event, at: now() } as StepEvent));
     } catch (thrown) {
-      this.close();
-      this.options.onFailure(thrown);
+      this.#fail(thrown);
     }
   }
 
+  /** What was written but not synced is the journal's to keep: nobody was told of it. */
   close(): void {
     this.#isOver = true;
+    clearTimeout(this.#syncing);
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
   }
 
-  /** Writes that follow each other are one transaction; a send waits for those before it. */
+  /**
+   * A send waits until all that was written before it is on the disk; what a step writes after it
+   * goes along, so that a step costs one sync at most. What nothing is sent after waits for the
+   * next step that sends, or a moment: it binds nobody before somebody hears of it.
+   */
   #carryOut(outputs: readonly Output[]): void {
-    let unsaved: SavedOutput[] = [];
+    const { journal } = this.options;
+    let unsaved = outputs.filter(isSaved);
     const save = (): void => {
       if (unsaved.length === 0) return;
-      this.options.journal.save(unsaved);
-      for (const output of unsaved) if (output.kind === "block") this.options.onBlock(output);
+      journal.save(unsaved);
+      this.#unsynced.push(...unsaved);
       unsaved = [];
     };
+    let mustSync = this.#unsynced.length > 0;
     for (const output of outputs) {
       if (isSaved(output)) {
-        unsaved.push(output);
+        mustSync = true;
         continue;
       }
-      if (output.kind === "send" || output.kind === "recompute") save();
+      if (mustSync && (output.kind === "send" || output.kind === "recompute")) {
+        save();
+        this.#sync();
+        mustSync = false;
+      }
       this.#perform(output);
     }
     save();
+    if (this.#unsynced.length > 0) this.#syncing ??= setTimeout(() => this.#syncLate(), SYNC_MS);
+  }
+
+  #sync(): void {
+    clearTimeout(this.#syncing);
+    this.#syncing = undefined;
+    this.options.journal.sync();
+    const synced = this.#unsynced;
+    this.#unsynced = [];
+    for (const output of synced) if (output.kind === "block") this.options.onBlock(output);
+  }
+
+  #syncLate(): void {
+    this.#syncing = undefined;
+    if (this.#isOver) return;
+    try {
+      this.#sync();
+    } catch (thrown) {
+      this.#fail(thrown);
+    }
+  }
+
+  #fail(thrown: unknown): void {
+    this.close();
+    this.options.onFailure(thrown);
   }
 
   #perform(output: Exclude<Output, SavedOutput>): void {

@@ -62,10 +62,19 @@ export class SqliteJournal implements LedgerJournal {
     this.#require(genesis);
   }
 
+  /** Into the open transaction: several steps may share one, and one sync. */
   save(outputs: readonly SavedOutput[]): void {
-    this.#database.transaction(() => {
+    if (!this.#database.inTransaction) this.#database.run("BEGIN IMMEDIATE");
+    try {
       for (const output of outputs) this.#save(output);
-    })();
+    } catch (thrown) {
+      this.#database.run("ROLLBACK");
+      throw thrown;
+    }
+  }
+
+  sync(): void {
+    if (this.#database.inTransaction) this.#database.run("COMMIT");
   }
 
   recompute(): Recomputed {
@@ -101,6 +110,7 @@ export class SqliteJournal implements LedgerJournal {
   }
 
   close(): void {
+    this.sync();
     this.#database.close();
   }
 

@@ -20,9 +20,10 @@ export class MemoryJournal implements LedgerJournal {
     find: (blockHash: BlockHash): Block | undefined =>
       [...this.blocks.values()].find(({ core }) => blockHashOf(core) === blockHash),
   };
-  /** What save() throws, for tests of a disk that fails. */
+  /** What save() and sync() throw, for tests of a disk that fails. */
   failure: Error | undefined;
   onSave: (outputs: readonly SavedOutput[]) => void = () => {};
+  onSync: () => void = () => {};
 
   constructor(genesis: ChainState) {
     this.states = [genesis];
@@ -43,6 +44,11 @@ export class MemoryJournal implements LedgerJournal {
       this.blocks.set(output.next.height, output.block);
       this.states.push(output.next);
     }
+  }
+
+  sync(): void {
+    if (this.failure !== undefined) throw this.failure;
+    this.onSync();
   }
 
   recompute(): Recomputed {

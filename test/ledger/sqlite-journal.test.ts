@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Block } from "../../src/chain/block.ts";
 import type { ChainState } from "../../src/chain/chain-state.ts";
 import type { Height } from "../../src/chain/ledger-units.ts";
 import type { LogEntry } from "../../src/chain/step-types.ts";
@@ -33,6 +34,7 @@ function filled(): SqliteJournal {
   for (const [i, block] of builder.blocks.entries()) {
     journal.save([{ kind: "block", block, next: builder.states[i + 1] as ChainState }]);
   }
+  journal.sync();
   return journal;
 }
 
@@ -103,6 +105,20 @@ test("a block drops the votes up to its height, and nothing that must outlive it
   if (block === undefined) throw new Error("no block");
   journal.save([{ kind: "block", block, next: builder.states[1] as ChainState }]);
   expect(journal.log()).toEqual([stopped, sealed(2)]);
+  journal.close();
+});
+
+test("what is saved is read back at once, and is on the disk after a sync", () => {
+  const journal = new SqliteJournal(file, genesis, "write");
+  const [first, second] = builder.blocks as [Block, Block];
+  journal.save([{ kind: "block", block: first, next: builder.states[1] as ChainState }]);
+  journal.save([{ kind: "block", block: second, next: builder.states[2] as ChainState }]);
+  expect(journal.tip()).toBe(2 as Height);
+  const other = new SqliteJournal(file, genesis, "read");
+  expect(other.tip()).toBe(0 as Height);
+  journal.sync();
+  expect(other.tip()).toBe(2 as Height);
+  other.close();
   journal.close();
 });
 
