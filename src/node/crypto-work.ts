@@ -9,7 +9,7 @@ import type {
   Verifier,
   VrfVerifier,
 } from "../chain/crypto-interface.ts";
-import type { PublicKey, VrfPublicKey } from "../chain/ledger-units.ts";
+import type { PublicKey, VrfProof, VrfPublicKey } from "../chain/ledger-units.ts";
 
 export type CryptoWork = {
   signatures: number;
@@ -78,6 +78,10 @@ class CountedVrfVerifier implements VrfVerifier {
   verify(...words: Parameters<VrfVerifier["verify"]>): ReturnType<VrfVerifier["verify"]> {
     this.work.vrf_verifications++;
     return this.verifier.verify(...words);
+  }
+
+  outputOf(proof: VrfProof): ReturnType<VrfVerifier["outputOf"]> {
+    return this.verifier.outputOf(proof);
   }
 
   isPublicKey(publicKey: VrfPublicKey): boolean {
