@@ -112,7 +112,7 @@ export class LedgerBench {
   /** The bound, then the ledger, in folders of one ledger that is made anew. */
   async #turn(validators: number): Promise<Turn> {
     const { seconds, progress } = this.options;
-    const one = encodeContract(contractOfBench(Date.now() / 1000)).length + 4;
+    const one = encodeContract(contractOfBench(Math.floor(Date.now() / 1000))).length + 4;
     const site = await this.#site(validators);
     const bound = await this.#bound(site, one);
     const contractsBound = CONTRACTS_MAX * (await this.#bound(site, one * CONTRACTS_MAX));

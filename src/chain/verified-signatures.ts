@@ -116,13 +116,9 @@ class VerifiedProofs implements VrfVerifier {
 
 /** All three have fixed lengths in what is valid, so joined they are one key. */
 function keyOf({ hash, signature, publicKey }: SignatureCheck): string {
-  return `${publicKey}${textOf(hash)}${textOf(signature)}`;
+  return `${publicKey}${hash.toHex()}${signature.toHex()}`;
 }
 
 function proofKey(publicKey: VrfPublicKey, alpha: Uint8Array, proof: VrfProof): string {
-  return `${publicKey}${textOf(alpha)}${textOf(proof)}`;
-}
-
-function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+  return `${publicKey}${alpha.toHex()}${proof.toHex()}`;
 }
