@@ -34,8 +34,13 @@ const FIRST_BYTES = 512;
 
 /** Bytes are set one by one: a DataView on a small array makes it a slow one. */
 export class ByteWriter {
-  private bytes = new Uint8Array(FIRST_BYTES);
+  private bytes: Uint8Array;
   private end = 0;
+
+  /** @param sizeBytes what is expected: more makes it grow */
+  constructor(sizeBytes = FIRST_BYTES) {
+    this.bytes = new Uint8Array(sizeBytes);
+  }
 
   u8(value: number): void {
     const at = this.room(1);
@@ -81,8 +86,9 @@ export class ByteWriter {
     this.u8(value ? 1 : 0);
   }
 
+  /** Once: the writer is over. */
   finish(): Uint8Array {
-    return this.bytes.slice(0, this.end);
+    return this.end === this.bytes.length ? this.bytes : this.bytes.slice(0, this.end);
   }
 
   /** Call before `bytes` is read: they may be others after. */
@@ -90,7 +96,7 @@ export class ByteWriter {
     const start = this.end;
     this.end += sizeBytes;
     if (this.end > this.bytes.length) {
-      const grown = new Uint8Array(Math.max(this.end, 2 * this.bytes.length));
+      const grown = new Uint8Array(Math.max(this.end, 2 * start));
       grown.set(this.bytes.subarray(0, start));
       this.bytes = grown;
     }

@@ -6,6 +6,7 @@
  */
 import type { BlockBody, BlockCore, SealedHeader } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
+import { bodySize } from "./certificate-codec.ts";
 import {
   type LedgerNode,
   masterId,
@@ -32,6 +33,8 @@ const HEADERS_ASKED = 64;
 const BODIES_ASKED = 16;
 /** A frame of 1 MiB holds it, whatever the headers around it. */
 const ANSWER_BYTES_MAX = 900_000;
+/** More than a core takes. */
+const CORE_WORDS_BYTES = 512;
 /** A peer that gives nothing for so long is left for another. */
 const PATIENCE_MS = 3000;
 
@@ -147,19 +150,12 @@ export function onBodyRequest(
   for (const blockHash of message.blockHashes) {
     const block = unsealed(blockHash) ?? node.history.find(blockHash);
     if (block === undefined) continue;
-    sizeBytes += sizeOf(block.body);
+    sizeBytes += CORE_WORDS_BYTES + bodySize(block.body);
     if (blocks.length > 0 && sizeBytes > ANSWER_BYTES_MAX) break;
     blocks.push({ core: block.core, body: block.body });
   }
   if (blocks.length === 0) return;
   send(node, [from], { kind: "BODY_RESP", ...plainHeader(node, node.chain.height), blocks });
-}
-
-function sizeOf({ contracts, records }: BlockBody): number {
-  let sizeBytes = 512;
-  for (const bytes of contracts) sizeBytes += bytes.length + 4;
-  for (const bytes of records) sizeBytes += bytes.length + 4;
-  return sizeBytes;
 }
 
 /** Links what was asked for; gives back blocks that were not, and says whether the tip moved. */

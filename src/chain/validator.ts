@@ -5,7 +5,7 @@
  * Here: who may say what at all, messages that come a height early, and the change of the tip.
  */
 import { abandonedAgain, highestCertificate, takeRedraw } from "./attempts.ts";
-import type { Block } from "./block.ts";
+import { areSameBodies, type Block } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { onCandidate, takeCarriedBody } from "./candidate.ts";
 import {
@@ -303,7 +303,8 @@ function onSeal(validator: Validator, from: NodeId, message: SealMessage): void 
     }
     return;
   }
-  forward(validator, { ...message, body });
+  // As it came, where nothing was altered: its bytes are known then.
+  forward(validator, areSameBodies(body, message.body) ? message : { ...message, body });
   // It says that the line goes on here, not that the block is on the disk: a block that a crash
   // takes is pulled from peers.
   acknowledge(validator, from, message);

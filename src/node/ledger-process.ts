@@ -9,7 +9,7 @@ import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
+import { decodeMessage } from "../chain/message-codec.ts";
 import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
 import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
 import type { Output } from "../chain/step-types.ts";
@@ -24,6 +24,7 @@ import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
 import { epochNow, LedgerRunner } from "./ledger-runner.ts";
+import { bytesOfMessage, keepBytes } from "./message-bytes.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
@@ -198,7 +199,7 @@ export class LedgerProcess {
   }
 
   #send(to: readonly NodeId[], message: LedgerMessage): void {
-    const body = encodeMessage(message);
+    const body = bytesOfMessage(message);
     const frame = { flag: PEER_FLAG.ledger, type: MESSAGE_CODES[message.kind], body };
     for (const nodeId of to) this.#channel.send(nodeId, frame);
   }
@@ -211,6 +212,7 @@ export class LedgerProcess {
       this.#badFrames++;
       return;
     }
+    keepBytes(read.message, body);
     this.runner.take({ kind: "message", from, message: read.message });
   }
 

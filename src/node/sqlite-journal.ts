@@ -8,7 +8,7 @@ import { contractWords } from "../chain/apply-block.ts";
 import type { Block } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
 import { ByteReader, ByteWriter } from "../chain/byte-codec.ts";
-import { readBody, writeBody } from "../chain/certificate-codec.ts";
+import { bodySize, readBody, writeBody } from "../chain/certificate-codec.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import { decodeContract } from "../chain/contract-entry.ts";
 import type { BlockHash, Height } from "../chain/ledger-units.ts";
@@ -179,7 +179,7 @@ export class SqliteJournal implements LedgerJournal {
   #insert(block: Block): void {
     const header = new ByteWriter();
     writeHeader(header, block);
-    const body = new ByteWriter();
+    const body = new ByteWriter(bodySize(block.body));
     writeBody(body, block.body);
     this.#database
       .query("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)")
