@@ -63,7 +63,7 @@ function signedCommittee(
 
 /**
  * The same for a block below an anchor, whose quorum is verified whole and binds all before it by
- * their hashes: the master's signature, which covers the quorum, stands for its votes and its proof.
+ * their hashes: the master's signature, which covers the quorum, stands for votes and VRF proof.
  * The child repeats the random output. Only while members, TNL, parameters and masters stay.
  */
 export function checkSealBelow(
