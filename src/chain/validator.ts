@@ -18,7 +18,7 @@ import {
   onHeadersResponse,
 } from "./catch-up.ts";
 import { memberKeysAt } from "./chain-state.ts";
-import { onReject, onResultTimer, sendResult } from "./deciding.ts";
+import { isDecided, onReject, onResultTimer, sendResult } from "./deciding.ts";
 import {
   createDigestChecks,
   onCheckTimer,
@@ -383,7 +383,7 @@ function onQcFetch(validator: Validator, message: QcFetchMessage): void {
     sealedHash: validator.chain.blockHash,
     abandoned: round?.abandoned !== undefined,
     prepared: highestCertificate(validator),
-    committed: rounds.find(({ decided }) => decided !== undefined)?.decided,
+    committed: rounds.find((other) => isDecided(validator, other))?.decided,
   });
   send(validator, [message.signer], state);
   for (const again of abandonedAgain(validator)) send(validator, [message.signer], again);
