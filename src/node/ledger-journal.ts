@@ -31,8 +31,11 @@ export interface LedgerJournal {
   save(outputs: readonly SavedOutput[]): void;
   /** All that was saved is on the disk when it returns. Throws when the disk refuses. */
   sync(): void;
-  /** The SCD's root of what is on the disk now, and blocks there that do not fit. */
-  recompute(): Recomputed;
+  /**
+   * The SCD's root of what is on the disk at one moment, and blocks there that do not fit. It reads
+   * a part at a time and lets others work between. Undefined: the journal was closed meanwhile.
+   */
+  recompute(): Promise<Recomputed | undefined>;
   close(): void;
 }
 

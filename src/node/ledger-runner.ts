@@ -8,13 +8,22 @@ import { toHex } from "../bytes.ts";
 import type { Hash, NodeId } from "../chain/ledger-units.ts";
 import type { LedgerMessage } from "../chain/message-types.ts";
 import { type Participant, step } from "../chain/participant.ts";
-import type { Instant, Output, ReportCode, StepEvent, TimerName } from "../chain/step-types.ts";
+import type {
+  DigestAsker,
+  Instant,
+  Output,
+  ReportCode,
+  StepEvent,
+  TimerName,
+} from "../chain/step-types.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import type { EpochSeconds } from "../units.ts";
 import { isSaved, type LedgerJournal, type SavedOutput } from "./ledger-journal.ts";
 
 /** How long a write that nothing is sent after waits for another to be synced with. */
 const SYNC_MS = 10;
+/** Peers that ask more often wait for nothing. */
+const ASKERS_MAX = 64;
 
 /** A step's event without its time, which the runner tells. */
 export type TimelessEvent = StepEvent extends infer E
@@ -39,6 +48,9 @@ export class LedgerRunner {
   /** Written, and not on the disk yet. */
   #unsynced: SavedOutput[] = [];
   #syncing: ReturnType<typeof setTimeout> | undefined;
+  /** Who waits for the SCD's root; undefined: the node itself. */
+  #askers: (DigestAsker | undefined)[] = [];
+  #isRecomputing = false;
 
   constructor(
     readonly participant: Participant,
@@ -131,18 +143,30 @@ export class LedgerRunner {
         return this.#cancel(output.timer);
       case "report":
         return this.options.onReport(output.code, output.detail);
-      case "recompute": {
+      case "recompute":
+        if (this.#askers.length < ASKERS_MAX) this.#askers.push(output.asker);
         // Its answer is an event of its own, after this one.
-        const { asker } = output;
-        setTimeout(() => this.#recompute(asker), 0);
-      }
+        setTimeout(() => void this.#recompute(), 0);
     }
   }
 
-  #recompute(asker: Extract<Output, { kind: "recompute" }>["asker"]): void {
-    if (this.#isOver) return;
-    const found = this.options.journal.recompute();
-    this.take({ kind: "recomputed", ...found, asker });
+  /** One at a time; who asks meanwhile is answered by the next. */
+  async #recompute(): Promise<void> {
+    if (this.#isRecomputing) return;
+    this.#isRecomputing = true;
+    try {
+      while (this.#askers.length > 0 && !this.#isOver) {
+        const askers = this.#askers;
+        this.#askers = [];
+        const found = await this.options.journal.recompute();
+        if (found === undefined) return;
+        for (const asker of askers) this.take({ kind: "recomputed", ...found, asker });
+      }
+    } catch (thrown) {
+      if (!this.#isOver) this.#fail(thrown);
+    } finally {
+      this.#isRecomputing = false;
+    }
   }
 
   #setTimer(timer: TimerName, afterMs: number): void {

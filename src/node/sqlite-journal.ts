@@ -21,6 +21,7 @@ import { AbsError, messageOf } from "../errors.ts";
 import { damaged } from "./chain-replay.ts";
 import type { LedgerJournal, Recomputed, SavedOutput } from "./ledger-journal.ts";
 import { decodeLogEntry, encodeLogEntry, heightOfEntry } from "./log-entry-codec.ts";
+import { type BlockRow, SqliteSnapshot } from "./sqlite-snapshot.ts";
 
 const SCHEMA_VERSION = 1;
 const SCHEMA = `
@@ -34,7 +35,8 @@ const SCHEMA = `
 /** Blocks looked at in one check; the next goes on from there. */
 const CHECKED_BLOCKS = 256;
 
-type BlockRow = { readonly header: Uint8Array; readonly body: Uint8Array };
+/** Of those, before others have their turn: a full one takes a millisecond. */
+const CHECKED_AT_ONCE = 4;
 
 export class SqliteJournal implements LedgerJournal {
   readonly history = {
@@ -43,6 +45,7 @@ export class SqliteJournal implements LedgerJournal {
   };
   readonly #database: Database;
   #checkedUpTo = 0;
+  #isClosed = false;
 
   /** @throws AbsError LEDGER_STORE_UNUSABLE, LEDGER_CHAIN_OTHER */
   constructor(
@@ -77,11 +80,29 @@ export class SqliteJournal implements LedgerJournal {
     if (this.#database.inTransaction) this.#database.run("COMMIT");
   }
 
-  recompute(): Recomputed {
-    const rows = this.#database.query("SELECT id, bytes FROM entry").all() as EntryRow[];
-    const entries = rows.map(({ id, bytes }) => ({ id, entry: scdEntry(id, bytes) }));
-    const { root } = ScdTree.EMPTY.with(entries);
-    return { height: this.tip(), scdRoot: root, damaged: this.#damaged() };
+  /** By a connection of its own, whose transaction sees one state whatever is saved meanwhile. */
+  async recompute(): Promise<Recomputed | undefined> {
+    const snapshot = new SqliteSnapshot(this.file);
+    try {
+      const height = snapshot.tip();
+      let tree = ScdTree.EMPTY;
+      for (const rows of snapshot.entries()) {
+        tree = tree.with(rows.map(({ id, bytes }) => ({ id, entry: scdEntry(id, bytes) })));
+        await turnOfOthers();
+        if (this.#isClosed) return undefined;
+      }
+      const damaged: Height[] = [];
+      for (const place of this.#nextChecked(height)) {
+        const row = snapshot.block(place);
+        const block = row === undefined ? undefined : blockOf(row);
+        if (block === undefined || !isWhole(block)) damaged.push(place);
+        if (place % CHECKED_AT_ONCE === 0) await turnOfOthers();
+        if (this.#isClosed) return undefined;
+      }
+      return { height, scdRoot: tree.root, damaged };
+    } finally {
+      snapshot.close();
+    }
   }
 
   tip(): Height {
@@ -110,6 +131,7 @@ export class SqliteJournal implements LedgerJournal {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.sync();
     this.#database.close();
   }
@@ -204,21 +226,13 @@ export class SqliteJournal implements LedgerJournal {
     return row === null ? undefined : blockOf(row as BlockRow);
   }
 
-  /** Of a stretch of the chain: bodies that do not give the roots of their headers. */
-  #damaged(): Height[] {
-    const tip = this.tip();
+  /** The stretch of the chain that is looked at next. */
+  *#nextChecked(tip: Height): Generator<Height> {
     const from = this.#checkedUpTo >= tip ? 1 : this.#checkedUpTo + 1;
     this.#checkedUpTo = Math.min(tip, from + CHECKED_BLOCKS - 1);
-    const found: Height[] = [];
-    for (let height = from; height <= this.#checkedUpTo; height++) {
-      const block = this.history.at(height as Height);
-      if (block === undefined || !isWhole(block)) found.push(height as Height);
-    }
-    return found;
+    for (let height = from; height <= this.#checkedUpTo; height++) yield height as Height;
   }
 }
-
-type EntryRow = { readonly id: string; readonly bytes: Uint8Array };
 
 function blockOf({ header, body }: BlockRow): Block | undefined {
   const headerReader = new ByteReader(header);
@@ -236,6 +250,11 @@ function blockOf({ header, body }: BlockRow): Block | undefined {
 function isWhole({ core, body }: Block): boolean {
   const { merkleRoot } = contractWords(core.chainId, core.height, body.contracts);
   return merkleRoot === core.merkleRoot && rootOf(body.records.map(leafBytes)) === core.recordsRoot;
+}
+
+/** Sockets and timers first. */
+function turnOfOthers(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function touchedIds({ contracts, records }: Block["body"]): string[] {

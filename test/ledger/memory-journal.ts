@@ -51,7 +51,7 @@ export class MemoryJournal implements LedgerJournal {
     this.onSync();
   }
 
-  recompute(): Recomputed {
+  async recompute(): Promise<Recomputed> {
     const { height, scd } = this.states.at(-1) as ChainState;
     return { height, scdRoot: scd.root, damaged: [] };
   }

@@ -45,7 +45,7 @@ function meddle(statement: string): void {
   database.close();
 }
 
-test("blocks come back, and give the state that was saved", () => {
+test("blocks come back, and give the state that was saved", async () => {
   filled().close();
   const journal = new SqliteJournal(file, genesis, "read");
   const { chain, below, tipProof } = replayChain(genesis, journal.blocks(), builder.crypto);
@@ -55,7 +55,7 @@ test("blocks come back, and give the state that was saved", () => {
   expect(tipProof).toEqual(builder.blocks[2]?.proof);
   expect(journal.history.find(chain.blockHash)?.core.height).toBe(3 as Height);
   expect(journal.history.at(4 as Height)).toBeUndefined();
-  expect(journal.recompute()).toEqual({
+  expect(await journal.recompute()).toEqual({
     height: 3 as Height,
     scdRoot: chain.scd.root,
     damaged: [],
@@ -131,24 +131,47 @@ test("what fails half-way has saved nothing", () => {
   journal.close();
 });
 
-test("a changed entry of the SCD gives another root, and repair the right one", () => {
+test("a changed entry of the SCD gives another root, and repair the right one", async () => {
   const journal = filled();
   meddle("UPDATE entry SET bytes = CAST(replace(bytes, 'true', 'false') AS BLOB)");
-  expect(journal.recompute().scdRoot).not.toBe(builder.state.scd.root);
+  expect((await journal.recompute())?.scdRoot).not.toBe(builder.state.scd.root);
   journal.save([{ kind: "repair", chain: builder.state }]);
-  expect(journal.recompute().scdRoot).toBe(builder.state.scd.root);
+  journal.sync();
+  expect((await journal.recompute())?.scdRoot).toBe(builder.state.scd.root);
   journal.close();
 });
 
-test("a changed body is named by its height, and a restored one is not", () => {
+test("a changed body is named by its height, and a restored one is not", async () => {
   const journal = filled();
   meddle("UPDATE block SET body = x'00000000' WHERE height = 2");
-  expect(journal.recompute().damaged).toEqual([2 as Height]);
+  expect((await journal.recompute())?.damaged).toEqual([2 as Height]);
   const [, block] = builder.blocks;
   if (block === undefined) throw new Error("no block");
   journal.save([{ kind: "restore", block }]);
-  expect(journal.recompute().damaged).toEqual([]);
+  journal.sync();
+  expect((await journal.recompute())?.damaged).toEqual([]);
   journal.close();
+});
+
+test("the root is that of one state, though blocks are saved while it is read", async () => {
+  const journal = new SqliteJournal(file, genesis, "write");
+  const [first, second] = builder.blocks as [Block, Block];
+  journal.save([{ kind: "block", block: first, next: builder.states[1] as ChainState }]);
+  journal.sync();
+  const reading = journal.recompute();
+  journal.save([{ kind: "block", block: second, next: builder.states[2] as ChainState }]);
+  journal.sync();
+  const found = await reading;
+  expect(found?.height).toBe(1 as Height);
+  expect(found?.scdRoot).toBe(builder.states[1]?.scd.root as never);
+  journal.close();
+});
+
+test("a journal that is closed while it is read gives no root", async () => {
+  const journal = filled();
+  const reading = journal.recompute();
+  journal.close();
+  expect(await reading).toBeUndefined();
 });
 
 const damages = [
