@@ -14,6 +14,7 @@ import { AbsError, messageOf } from "../errors.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
 import { committeeReach } from "./committee-reach.ts";
 import { ControlServer } from "./control-server.ts";
+import { type CryptoWork, countedCrypto, countedKeys, noWork } from "./crypto-work.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { OpenJournal } from "./ledger-journal.ts";
@@ -64,6 +65,7 @@ export class LedgerProcess {
     readonly keys: OwnKeys,
     genesis: ChainState,
     crypto: LedgerCrypto,
+    readonly work: CryptoWork,
   ) {
     const { dir, role } = options;
     this.#events = new NodeEvents(options.events);
@@ -76,7 +78,15 @@ export class LedgerProcess {
     const { openJournal, checkPeriodMs = CHECK_PERIOD_MS } = options;
     const masterTerm = role === "master" ? loadMasterTerm(dir, genesis, crypto) : undefined;
     this.#life = new NodeLife({
-      ...{ role, keys, genesis, crypto, openJournal, checkPeriodMs, events: this.#events },
+      ...{
+        role,
+        keys: countedKeys(keys.ledger, work),
+        genesis,
+        crypto,
+        openJournal,
+        checkPeriodMs,
+        events: this.#events,
+      },
       ...{ masterTerm, checkpoint: loadCheckpoint(dir) },
       file: fileIn(dir, "store"),
       hasRun: () => existsSync(fileIn(dir, "started")),
@@ -121,10 +131,11 @@ export class LedgerProcess {
   /** Everything but the network: the state is that of the disk. @throws AbsError */
   static open(options: ProcessOptions): LedgerProcess {
     const { dir, role } = options;
-    const crypto = createLedgerCrypto();
+    const work = noWork();
+    const crypto = countedCrypto(createLedgerCrypto(), work);
     const { keys, genesis } = loadNode(dir, role, crypto);
     if (options.isLocked !== true) lockFolder(fileIn(dir, "lock"));
-    return new LedgerProcess(options, keys, genesis, crypto);
+    return new LedgerProcess(options, keys, genesis, crypto, work);
   }
 
   /** Listens, calls its peers and takes part. @throws AbsError PEER_PORT_BUSY */
@@ -169,6 +180,8 @@ export class LedgerProcess {
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
       ...committeeReach(chain, nodeId, this.peers.reached()),
+      work: { ...this.work },
+      sent: this.peers.sent(),
       bad_frames: this.peers.badFrames,
       peers: this.peers.status(),
     };

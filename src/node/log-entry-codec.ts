@@ -7,10 +7,11 @@ import { canonicalJson, isList, JSON_BYTES_MAX, parseCanonical } from "../chain/
 import { readPrepared, writePrepared } from "../chain/certificate-codec.ts";
 import { JsonFields } from "../chain/json-fields.ts";
 import type { Height } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
+import { decodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
 import type { LedgerMessage } from "../chain/message-types.ts";
 import { readStake, stakeJson } from "../chain/stake.ts";
 import type { LogEntry } from "../chain/step-types.ts";
+import { bytesOfMessage } from "./message-bytes.ts";
 
 /** Order is the code on the disk. */
 const KINDS = [
@@ -37,7 +38,9 @@ export function heightOfEntry(entry: LogEntry): Height | undefined {
 }
 
 export function encodeLogEntry(entry: LogEntry): Uint8Array {
-  const writer = new ByteWriter();
+  const isMessage = "message" in entry;
+  // Kind, length, message: exactly.
+  const writer = new ByteWriter(isMessage ? 5 + bytesOfMessage(entry.message).length : undefined);
   writer.u8(KINDS.indexOf(entry.kind));
   switch (entry.kind) {
     case "lock":
@@ -58,7 +61,7 @@ export function encodeLogEntry(entry: LogEntry): Uint8Array {
       writer.sized(canonicalJson(entry.lines.map(stakeJson)));
       break;
     default:
-      writer.sized(encodeMessage(entry.message));
+      writer.sized(bytesOfMessage(entry.message));
   }
   return writer.finish();
 }

@@ -6,7 +6,7 @@
  */
 import type { ChainState } from "../chain/chain-state.ts";
 import { chainConflict } from "../chain/checkpoint.ts";
-import type { LedgerCrypto } from "../chain/crypto-interface.ts";
+import type { LedgerCrypto, NodeKeys } from "../chain/crypto-interface.ts";
 import { masterId } from "../chain/ledger-node.ts";
 import type { CandidateSequence, NodeId } from "../chain/ledger-units.ts";
 import type { Master } from "../chain/master-state.ts";
@@ -22,7 +22,6 @@ import {
 } from "./ledger-journal.ts";
 import { epochNow, LedgerRunner } from "./ledger-runner.ts";
 import type { NodeEvents } from "./node-events.ts";
-import type { OwnKeys } from "./node-keys.ts";
 import { storeFault } from "./store-errors.ts";
 
 /** A disk without room is tried again after so long. */
@@ -30,7 +29,7 @@ const ROOM_PAUSE_MS = 5000;
 
 export type LifeOptions = {
   readonly role: "validator" | "master";
-  readonly keys: OwnKeys;
+  readonly keys: NodeKeys;
   readonly genesis: ChainState;
   readonly crypto: LedgerCrypto;
   readonly file: string;
@@ -67,7 +66,7 @@ export class NodeLife {
     [this.#opened, this.runner] = this.#open();
     // A validator's check is part of the protocol (digest-check.ts); a master's is its own affair.
     if (options.role === "master") {
-      this.#check = setInterval(() => this.#checkMaster(), options.checkPeriodMs);
+      this.#check = setInterval(() => void this.#checkMaster(), options.checkPeriodMs);
     }
   }
 
@@ -113,7 +112,7 @@ export class NodeLife {
 
   #participantOf({ journal, contents, condition = SOUND }: OpenedJournal): Participant {
     const { keys, crypto, role, checkPeriodMs, checkpoint, masterTerm } = this.options;
-    const common = { keys: keys.ledger, crypto, history: journal.history, checkpoint };
+    const common = { keys, crypto, history: journal.history, checkpoint };
     const onlyCatchesUp = condition.lacks !== undefined;
     const config = { ...common, ...contents };
     // Who only catches up has no part in the agreement, be it the master.
@@ -159,11 +158,14 @@ export class NodeLife {
   }
 
   /** What is wrong on its disk is repaired as at a start. */
-  #checkMaster(): void {
+  async #checkMaster(): Promise<void> {
     const { participant } = this.runner;
     if (this.pausedBy !== undefined || participant.kind !== "master") return;
+    const { journal } = this.#opened;
     try {
-      const { height, scdRoot, damaged, broken } = this.#opened.journal.recompute();
+      const found = await journal.recompute();
+      if (found === undefined || this.#isOver || journal !== this.#opened.journal) return;
+      const { height, scdRoot, damaged, broken } = found;
       const { chain } = participant;
       const isRight = height !== chain.height || scdRoot === chain.core.scdRoot;
       if (isRight && damaged.length === 0 && broken === undefined) return;

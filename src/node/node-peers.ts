@@ -7,7 +7,7 @@ import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { Verifier } from "../chain/crypto-interface.ts";
 import { encodeIntroduction } from "../chain/introduction.ts";
 import type { NodeId, PublicKey, Term } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
+import { decodeMessage } from "../chain/message-codec.ts";
 import {
   type LedgerMessage,
   type MasterTermMessage,
@@ -21,6 +21,7 @@ import { PeerChannel, type PeerNotice, type PeerStatus } from "../peer/peer-chan
 import type { PeerPassage } from "../peer/peer-passage.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { epochNow } from "./ledger-runner.ts";
+import { bytesOfMessage, keepBytes } from "./message-bytes.ts";
 import type { NodeEvents } from "./node-events.ts";
 import { loadCertificate, loadPeers, savePeers } from "./node-folder.ts";
 import type { OwnKeys } from "./node-keys.ts";
@@ -112,7 +113,7 @@ export class NodePeers {
   }
 
   send(to: readonly NodeId[], message: LedgerMessage): void {
-    const body = encodeMessage(message);
+    const body = bytesOfMessage(message);
     const frame = { flag: PEER_FLAG.ledger, type: MESSAGE_CODES[message.kind], body };
     for (const nodeId of to) this.#channel.send(nodeId, frame);
   }
@@ -129,6 +130,11 @@ export class NodePeers {
   /** With whom there is a connection, and with whom there should be. */
   reached(): readonly PeerStatus[] {
     return this.#channel.status();
+  }
+
+  /** Frames and bytes since the start. */
+  sent(): ReturnType<PeerChannel["sent"]> {
+    return this.#channel.sent();
   }
 
   /** Peers as `abs ledger status` shows them. */
@@ -222,6 +228,7 @@ export class NodePeers {
       this.#badFrames++;
       return;
     }
+    keepBytes(read.message, body);
     this.options.onMessage(from, read.message);
     this.#meetTerm();
   }

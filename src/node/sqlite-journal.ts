@@ -10,7 +10,7 @@ import { contractWords } from "../chain/apply-block.ts";
 import type { Block } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
 import { ByteReader, ByteWriter } from "../chain/byte-codec.ts";
-import { readBody, writeBody } from "../chain/certificate-codec.ts";
+import { bodySize, readBody, writeBody } from "../chain/certificate-codec.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import { decodeContract } from "../chain/contract-entry.ts";
 import type { BlockHash, Hash, Height } from "../chain/ledger-units.ts";
@@ -33,12 +33,16 @@ import {
 } from "./journal-schema.ts";
 import type { LedgerJournal, Recomputed, SavedOutput } from "./ledger-journal.ts";
 import { decodeLogEntry, encodeLogEntry, heightOfEntry } from "./log-entry-codec.ts";
+import { type BlockRow, blockRow, type EntryRow, SqliteSnapshot } from "./sqlite-snapshot.ts";
 import { chainOther, requireVersion, storeDamaged, unusable } from "./store-errors.ts";
 
 /** Blocks looked at in one check; the next goes on from there. */
 const CHECKED_BLOCKS = 256;
 const NOTHING = new Uint8Array(0);
 const OBSERVING: LogEntry = { kind: "observing", isOn: true };
+
+/** Of those, before others have their turn: a full one takes a millisecond. */
+const CHECKED_AT_ONCE = 4;
 
 export type JournalAccess = {
   readonly kind: "write" | "read";
@@ -60,6 +64,7 @@ export class SqliteJournal implements LedgerJournal {
   #membershipRoot: Hash | undefined;
   /** As on the disk; undefined: that row is damaged. */
   #extent: Extent | undefined;
+  #isClosed = false;
 
   /** @throws AbsError LEDGER_STORE_UNUSABLE, LEDGER_STORE_VERSION, LEDGER_CHAIN_OTHER */
   constructor(
@@ -86,29 +91,62 @@ export class SqliteJournal implements LedgerJournal {
     }
   }
 
+  /** Into the open transaction: several steps may share one, and one sync. */
   save(outputs: readonly SavedOutput[]): void {
+    if (!this.#database.inTransaction) this.#database.run("BEGIN IMMEDIATE");
     const extent = this.#extent ?? { tip: this.tip(), votes: 0 };
-    this.#extent = this.#database.transaction(() => {
+    try {
       const after = outputs.reduce((before, output) => this.#save(output, before), extent);
-      return this.#putExtent(after);
-    })();
+      this.#extent = this.#putExtent(after);
+    } catch (thrown) {
+      this.#rollBack();
+      throw thrown;
+    }
   }
 
-  recompute(): Recomputed {
-    const { bodies, headers } = this.#damaged();
-    const broken = headers.map((height) => `the header of block ${height} is damaged`);
-    if (this.areVotesDamaged()) broken.push("votes are missing or damaged");
-    return { height: this.tip(), scdRoot: this.scdRoot(), damaged: bodies, broken: broken[0] };
+  sync(): void {
+    if (this.#database.inTransaction) this.#database.run("COMMIT");
   }
 
-  /** Of the contracts as they lie on the disk. */
+  /** Nobody was told of what the transaction held. */
+  #rollBack(): void {
+    // A full disk may have ended it already.
+    if (this.#database.inTransaction) this.#database.run("ROLLBACK");
+    this.#extent = this.#readExtent();
+    this.#membershipRoot = undefined;
+  }
+
+  /** By a connection of its own, whose transaction sees one state whatever is saved meanwhile. */
+  async recompute(): Promise<Recomputed | undefined> {
+    const snapshot = new SqliteSnapshot(this.file);
+    try {
+      const height = snapshot.tip();
+      const tree = await this.#scdTree(snapshot);
+      const found = tree && (await this.#damaged(snapshot));
+      if (tree === undefined || found === undefined) return undefined;
+      const broken = found.headers.map((one) => `the header of block ${one} is damaged`);
+      if (areVotesDamaged(snapshot.database)) broken.push("votes are missing or damaged");
+      return { height, scdRoot: tree.root, damaged: found.bodies, broken: broken[0] };
+    } finally {
+      snapshot.close();
+    }
+  }
+
+  /** Of the contracts as they lie on the disk; undefined: closed meanwhile. */
+  async #scdTree(snapshot: SqliteSnapshot): Promise<ScdTree | undefined> {
+    let tree = ScdTree.EMPTY;
+    for (const rows of snapshot.entries()) {
+      tree = tree.with(rows.map(changeOf));
+      await turnOfOthers();
+      if (this.#isClosed) return undefined;
+    }
+    return tree;
+  }
+
+  /** As `recompute`, at once: before anybody takes part. */
   scdRoot(): Hash {
     const rows = this.#database.query("SELECT id, bytes FROM contract").all() as EntryRow[];
-    const changes = rows.map(({ id, bytes }) => {
-      const isRow = typeof id === "string" && bytes instanceof Uint8Array;
-      return { id: String(id), entry: scdEntry(String(id), isRow ? bytes : NOTHING) };
-    });
-    return ScdTree.EMPTY.with(changes).root;
+    return ScdTree.EMPTY.with(rows.map(changeOf)).root;
   }
 
   tip(): Height {
@@ -132,12 +170,11 @@ export class SqliteJournal implements LedgerJournal {
 
   /** In the order they were written; those that can be read. */
   log(): LogEntry[] {
-    return this.#votes().flatMap(({ entry }) => entry ?? []);
+    return votesOf(this.#database).flatMap(({ entry }) => entry ?? []);
   }
 
   areVotesDamaged(): boolean {
-    const votes = this.#votes();
-    return votes.length !== this.#readExtent()?.votes || votes.some(({ entry }) => !entry);
+    return areVotesDamaged(this.#database);
   }
 
   /** What SQLite itself finds wrong with the file. */
@@ -198,7 +235,14 @@ export class SqliteJournal implements LedgerJournal {
       : undefined;
   }
 
+  /** What was saved and not synced is kept where the disk takes it: nobody was told of it. */
   close(): void {
+    this.#isClosed = true;
+    try {
+      this.sync();
+    } catch {
+      this.#rollBack();
+    }
     this.#database.close();
   }
 
@@ -236,10 +280,7 @@ export class SqliteJournal implements LedgerJournal {
   }
 
   #readExtent(): Extent | undefined {
-    const row = this.#database.query("SELECT tip, votes, digest FROM extent").get();
-    if (row === null) return undefined;
-    const extent = row as Extent & { readonly digest: unknown };
-    return isDigest(extent.digest, extentDigest(extent)) ? extent : undefined;
+    return extentOf(this.#database);
   }
 
   #putExtent(extent: Extent): Extent {
@@ -289,21 +330,10 @@ export class SqliteJournal implements LedgerJournal {
       .run(height, entry.kind, bytes, voteDigest({ height, kind: entry.kind, bytes }));
   }
 
-  #votes(): { readonly entry: LogEntry | undefined }[] {
-    const rows = this.#database
-      .query("SELECT height, kind, bytes, digest FROM vote ORDER BY number")
-      .all() as (VoteWords & { readonly digest: unknown })[];
-    return rows.map((row) => {
-      const isBlob = row.bytes instanceof Uint8Array;
-      const isRight = isBlob && isDigest(row.digest, voteDigest(row));
-      return { entry: isRight ? decodeLogEntry(row.bytes) : undefined };
-    });
-  }
-
   #insertBlock(block: Block): void {
     const header = new ByteWriter();
     writeHeader(header, block);
-    const body = new ByteWriter();
+    const body = new ByteWriter(bodySize(block.body));
     writeBody(body, block.body);
     const { height } = block.core;
     const bytes = header.finish();
@@ -340,37 +370,61 @@ export class SqliteJournal implements LedgerJournal {
   }
 
   #block(where: string, value: number | string): Block | undefined {
-    const row = this.#database
-      .query(
-        `SELECT header.bytes AS header, digest, block.bytes AS body
-         FROM header LEFT JOIN block USING (height) WHERE ${where}`,
-      )
-      .get(value);
-    return row === null ? undefined : blockOf(row as BlockRow);
+    const row = blockRow(this.#database, where, value);
+    return row === undefined ? undefined : blockOf(row);
   }
 
   /** Of a stretch of the chain: what does not give the roots and digests it has. */
-  #damaged(): { readonly bodies: Height[]; readonly headers: Height[] } {
-    const tip = Math.max(this.tip(), this.writtenTip ?? 0);
+  async #damaged(
+    snapshot: SqliteSnapshot,
+  ): Promise<{ readonly bodies: Height[]; readonly headers: Height[] } | undefined> {
+    const tip = Math.max(snapshot.tip(), extentOf(snapshot.database)?.tip ?? 0);
     const from = this.#checkedUpTo >= tip ? 1 : this.#checkedUpTo + 1;
     this.#checkedUpTo = Math.min(tip, from + CHECKED_BLOCKS - 1);
     const [bodies, headers]: [Height[], Height[]] = [[], []];
     for (let at = from; at <= this.#checkedUpTo; at++) {
       const height = at as Height;
-      const block = this.history.at(height);
+      const row = snapshot.block(height);
+      const block = row === undefined ? undefined : blockOf(row);
       if (block === undefined || block.core.height !== height) headers.push(height);
       else if (!isWhole(block, height)) bodies.push(height);
+      if (at % CHECKED_AT_ONCE === 0) await turnOfOthers();
+      if (this.#isClosed) return undefined;
     }
     return { bodies, headers };
   }
 }
 
-type EntryRow = { readonly id: unknown; readonly bytes: unknown };
-/** Whatever somebody may have written into the columns. */
-type BlockRow = { readonly header: unknown; readonly digest: unknown; readonly body: unknown };
+function changeOf({ id, bytes }: EntryRow) {
+  const isRow = typeof id === "string" && bytes instanceof Uint8Array;
+  return { id: String(id), entry: scdEntry(String(id), isRow ? bytes : NOTHING) };
+}
 
 function isDigest(stored: unknown, right: Uint8Array): boolean {
   return stored instanceof Uint8Array && equalBytes(stored, right);
+}
+
+function extentOf(database: Database): Extent | undefined {
+  const row = database.query("SELECT tip, votes, digest FROM extent").get();
+  if (row === null) return undefined;
+  const extent = row as Extent & { readonly digest: unknown };
+  return isDigest(extent.digest, extentDigest(extent)) ? extent : undefined;
+}
+
+function votesOf(database: Database): { readonly entry: LogEntry | undefined }[] {
+  const rows = database
+    .query("SELECT height, kind, bytes, digest FROM vote ORDER BY number")
+    .all() as (VoteWords & { readonly digest: unknown })[];
+  return rows.map((row) => {
+    const isBlob = row.bytes instanceof Uint8Array;
+    const isRight = isBlob && isDigest(row.digest, voteDigest(row));
+    return { entry: isRight ? decodeLogEntry(row.bytes) : undefined };
+  });
+}
+
+function areVotesDamaged(database: Database): boolean {
+  const votes = votesOf(database);
+  return votes.length !== extentOf(database)?.votes || votes.some(({ entry }) => !entry);
 }
 
 function blockOf({ header, digest, body }: BlockRow): Block | undefined {
@@ -392,6 +446,11 @@ function isWhole({ core, body }: Block, height: number): boolean {
   if (core.height !== height) return false;
   const { merkleRoot } = contractWords(core.chainId, core.height, body.contracts);
   return merkleRoot === core.merkleRoot && rootOf(body.records.map(leafBytes)) === core.recordsRoot;
+}
+
+/** Sockets and timers first. */
+function turnOfOthers(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function touchedIds({ contracts, records }: Block["body"]): string[] {
