@@ -6,11 +6,10 @@
  */
 import { join } from "node:path";
 import { COMMAND } from "../dataplane/control-records.ts";
+import { writeFlowDigest } from "../dataplane/flow-file.ts";
 import { openShim, type Shim } from "../dataplane/shim.ts";
-import type { CompiledSignatures } from "../dpi/compile.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import type { EventLog } from "../observe/event-log.ts";
-import type { CompiledPolicy } from "../policy/compile.ts";
 import { mac1KeyOf } from "../session/mac.ts";
 import { Sessions } from "../session/sessions.ts";
 import { GenerationListener } from "../takeover/clone-detector.ts";
@@ -18,24 +17,29 @@ import { currentBootId } from "../takeover/state-file.ts";
 import type { Micros, PeerIndex, Role, TagIndex, WallMillis } from "../units.ts";
 import type { IpAddress } from "../wire/ip-text.ts";
 import { type AgentPorts, openPorts } from "./agent-ports.ts";
-import { compileProvisioning, contractRuleFor } from "./compiled.ts";
+import { contractRuleFor } from "./compiled.ts";
 import { FlowWitness, flowDigest } from "./flow-witness.ts";
 import { kernelRandom } from "./kernel-random.ts";
 import { addressOfBytes, innerMtuOf } from "./own-addresses.ts";
 import { ownCommand } from "./own-command.ts";
 import type { InsideSpec, OutsideSpec } from "./port-spec.ts";
+import { isGone, type Positions, positionsOf } from "./positions.ts";
+import { type Prepared, prepare } from "./preparation.ts";
 import type { Provisioning } from "./provisioning.ts";
+import { PEERS_MAX, TAGS_MAX } from "./provisioning-fields.ts";
 import { PuntReader } from "./punt-reader.ts";
 import { Remembered } from "./remembered.ts";
 import { Routes } from "./routes.ts";
 import { SessionDriver } from "./session-driver.ts";
-import { openSignatureDatabase } from "./signature-database.ts";
-import { snapshotFields } from "./snapshot-fields.ts";
-import { loadStamp, saveStamp } from "./state-dir.ts";
+import { type SnapshotFields, snapshotFields } from "./snapshot-fields.ts";
+import { loadPositions, loadStamp, savePositions, saveStamp } from "./state-dir.ts";
 import { StatusServer } from "./status-server.ts";
+import { AgentUpdates, loadDatabase, peerConfigsOf, type Running } from "./updates.ts";
 import { WorkerLink, type WorkerPlan } from "./worker-link.ts";
 
 export interface AgentOptions {
+  /** What the agent starts with; updates.ts has what is in force. */
+  readonly prepared: Prepared;
   readonly provisioning: Provisioning;
   readonly inside: InsideSpec;
   readonly outside: OutsideSpec;
@@ -58,6 +62,8 @@ const TICK_MS = 50;
 const ROOM_BYTES = 2048 + 128;
 const SESSION_CAPACITY = 4096;
 const BINDINGS_MAX = 65_536;
+/** Marks a flow file while its numbers change their meaning: no digest is zero. */
+const NO_DIGEST = new Uint8Array(32);
 
 export class Agent {
   readonly #stopped = Promise.withResolvers<void>();
@@ -74,6 +80,7 @@ export class Agent {
     readonly driver: SessionDriver,
     readonly reader: PuntReader,
     readonly remembered: Remembered,
+    readonly updates: AgentUpdates,
     readonly status: StatusServer,
   ) {
     this.#generation = listenForClones(options.events);
@@ -86,14 +93,12 @@ export class Agent {
     const { provisioning, events } = options;
     await throwIfStopped(options);
     const shim = openShim();
-    const compiled = compileProvisioning(provisioning);
     const ports = await openPorts(shim, options, ROOM_BYTES, 2 * SESSION_CAPACITY);
     try {
       await throwIfStopped(options);
-      const { expressions } = compiled.signatures;
-      const compile = [...ownCommand(), "agent", "compile-signatures"];
-      const database = await openSignatureDatabase(shim, expressions, options.stateDir, compile);
-      return await assemble(options, shim, ports, compiled, database);
+      const database = loadDatabase(shim, options.prepared);
+      const running = { ...options.prepared, database, generation: 0, since: new Date() };
+      return await assemble(options, shim, ports, running);
     } catch (error) {
       if (options.signal?.aborted) {
         events.write({ event: "agent-stopped", node: provisioning.node.id, onStop: "open" });
@@ -151,6 +156,7 @@ export class Agent {
 
   async #shutDown(): Promise<void> {
     const { events, onStop, provisioning } = this.options;
+    this.updates.close();
     this.status.close();
     this.#generation?.close();
     this.remembered.save(true);
@@ -160,32 +166,34 @@ export class Agent {
   }
 }
 
-interface Compiled {
-  readonly policy: CompiledPolicy;
-  readonly signatures: CompiledSignatures;
+/** What an agent is to start with, read and compiled by a child. Throws AbsError. */
+export async function prepareStart(
+  file: string,
+  stateDir: string,
+  signal: AbortSignal,
+): Promise<Prepared> {
+  return await prepareFile(file, stateDir, loadPositions(stateDir), signal);
+}
+
+async function prepareFile(
+  file: string,
+  stateDir: string,
+  positions: Positions | undefined,
+  signal: AbortSignal,
+): Promise<Prepared> {
+  const command = [...ownCommand(), "agent", "compile-signatures"];
+  return await prepare({ file, positions, folder: stateDir }, command, signal);
 }
 
 async function assemble(
   options: AgentOptions,
   shim: Shim,
   ports: AgentPorts,
-  compiled: Compiled,
-  database: number | undefined,
+  first: Running,
 ): Promise<Agent> {
   const { provisioning, stateDir, events } = options;
-  const ownAddresses = (): readonly IpAddress[] =>
-    provisioning.node.addresses ?? ports.addresses().map(addressOfBytes);
-  const snapshot = () =>
-    snapshotFields({
-      provisioning,
-      ...compiled,
-      database,
-      ownAddresses: ownAddresses(),
-      ownMac: ports.mac,
-      innerMtu: innerMtuOf(ports.outsideMtu(), provisioning),
-      mac1Key: mac1KeyOf(provisioning.node.staticKey.publicKey),
-    });
-  const worker = new WorkerLink(workerPlan(options, shim, ports), snapshot());
+  const snapshotOf = (running: Running) => snapshotOfRunning(running, ports);
+  const worker = new WorkerLink(workerPlan(options, shim, ports), snapshotOf(first));
   let agent: Agent | undefined;
   const ready = await worker.start((error) => agent?.fail(error));
   try {
@@ -195,7 +203,7 @@ async function assemble(
     throw error;
   }
   const witness = new FlowWitness(flowFileOf(options), options.flows);
-  const sessions = sessionsOf(options, witness);
+  const sessions = sessionsOf(options, witness, () => updates.running.provisioning);
   const routes = new Routes(provisioning);
   const remembered = new Remembered(stateDir, provisioning, routes);
   const driver = new SessionDriver({
@@ -208,15 +216,16 @@ async function assemble(
     saveStamp: (stamp) => saveStamp(stateDir, stamp),
     onChange: () => remembered.note(driver.installed),
   });
-  const names = { provisioning, ...compiled };
   const resumed = () => events.write({ event: "vm-resumed", sessions: "forgotten" });
-  const reader = new PuntReader(worker, driver, names, ports.outsideMtu(), resumed);
-  const status = new StatusServer(stateDir, { worker, driver, shim, ports, options });
-  agent = new Agent(options, shim, ports, worker, driver, reader, remembered, status);
+  const reader = new PuntReader(worker, driver, first, ports.outsideMtu(), resumed);
+  const parts = { shim, worker, driver, reader, remembered, events, snapshotOf };
+  const updates = new AgentUpdates({ ...parts, ...updateTools(options, () => agent) }, first);
+  const status = new StatusServer(stateDir, { worker, driver, shim, ports, options, updates });
+  agent = new Agent(options, shim, ports, worker, driver, reader, remembered, updates, status);
   const running = agent;
   ports.follow({
     changed: () => {
-      worker.load(snapshot()).catch((error: unknown) => running.fail(error));
+      updates.loadAgain().catch((error: unknown) => running.fail(error));
     },
     lost: (error) => running.fail(error),
     refused: (sentence) => events.write({ event: "interface-change-refused", message: sentence }),
@@ -224,6 +233,36 @@ async function assemble(
   announce(running, ready.restoredFlows, ready.flowFileIgnored);
   greetAgain(running);
   return running;
+}
+
+function snapshotOfRunning(running: Running, ports: AgentPorts): SnapshotFields {
+  const { provisioning } = running;
+  const { node } = provisioning;
+  const ownAddresses: readonly IpAddress[] =
+    node.addresses ?? ports.addresses().map(addressOfBytes);
+  const innerMtu = innerMtuOf(ports.outsideMtu(), provisioning);
+  const mac1Key = mac1KeyOf(node.staticKey.publicKey);
+  return snapshotFields({ ...running, ownAddresses, ownMac: ports.mac, innerMtu, mac1Key });
+}
+
+/** What updates need of the agent beside its parts. */
+function updateTools(options: AgentOptions, agent: () => Agent | undefined) {
+  const { stateDir, wallOffsetMs } = options;
+  const file = flowFileOf(options);
+  return {
+    moving: () => writeFlowDigest(file, NO_DIGEST),
+    moved: (next: Provisioning) => {
+      savePositions(stateDir, positionsOf(next));
+      writeFlowDigest(file, flowDigest(next.digest, currentBootId()));
+    },
+    prepare: ({ provisioning: now }: Running, signal: AbortSignal) =>
+      prepareFile(now.file, stateDir, positionsOf(now), signal),
+    clock: () => ({
+      now: (agent()?.now ?? 0) as Micros,
+      wall: (Date.now() + wallOffsetMs) as WallMillis,
+    }),
+    failed: (error: unknown) => agent()?.fail(error),
+  };
 }
 
 /** The clocks still tell of most resumed VMs where the kernel's announcements cannot be heard. */
@@ -246,7 +285,7 @@ async function throwIfStopped({ signal }: AgentOptions): Promise<void> {
 
 /** What the worker is made of: ports, sizes of tables, the flow file. */
 function workerPlan(options: AgentOptions, shim: Shim, ports: AgentPorts): WorkerPlan {
-  const { peers, tags, digest } = options.provisioning;
+  const { digest } = options.provisioning;
   return {
     shimPath: shim.path,
     insidePort: ports.insidePort,
@@ -255,9 +294,10 @@ function workerPlan(options: AgentOptions, shim: Shim, ports: AgentPorts): Worke
     lane: 0,
     descriptors: ports.descriptors,
     busy: options.busy,
-    peers: peers.length,
-    tags: tags.length,
-    bindings: Math.min(BINDINGS_MAX, Math.max(16, 2 * peers.length * tags.length)),
+    // Updates may bring more than there are at the start.
+    peers: PEERS_MAX,
+    tags: TAGS_MAX,
+    bindings: BINDINGS_MAX,
     pairs: 65_535,
     flowCapacity: options.flows,
     flowFile: flowFileOf(options),
@@ -271,21 +311,21 @@ function flowFileOf(options: AgentOptions): string {
   return join(options.stateDir, "flows");
 }
 
-function sessionsOf(options: AgentOptions, witness: FlowWitness): Sessions {
+function sessionsOf(
+  options: AgentOptions,
+  witness: FlowWitness,
+  running: () => Provisioning,
+): Sessions {
   const { provisioning, stateDir } = options;
   const lastStamp = loadStamp(stateDir);
   return new Sessions({
     identity: { staticSecret: provisioning.node.staticSecret },
     tenantTag: provisioning.tenant.tag,
     tags: provisioning.tags,
-    peers: provisioning.peers.map(({ id, staticPublic, tags: entitledTags }) => ({
-      id,
-      staticPublic,
-      entitledTags,
-    })),
+    peers: peerConfigsOf(provisioning),
     contracts: provisioning.contracts,
     hasAllowedFlow: (peer, tag) => witness.hasAllowed(peer, tag),
-    contractRule: (_peer, tag) => contractRuleFor(provisioning, tag),
+    contractRule: (_peer, tag) => contractRuleFor(running(), tag),
     ...(lastStamp === undefined ? {} : { lastStamp }),
     random: kernelRandom,
   });
@@ -311,7 +351,7 @@ function announce(agent: Agent, restoredFlows: number, flowFileIgnored: string):
     node: provisioning.node.id,
     mode: provisioning.node.mode,
     stage: provisioning.node.stage ?? provisioning.policy.defaults.stage,
-    peers: provisioning.peers.length,
+    peers: provisioning.peers.filter((peer) => !isGone(peer)).length,
     onStop,
     restoredFlows,
     mtu: innerMtuOf(agent.ports.outsideMtu(), provisioning),

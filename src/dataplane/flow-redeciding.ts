@@ -139,8 +139,8 @@ export class FlowRedeciding {
     const isQuick = (isIn ? plane.ownQuick : plane.peerQuick[peer]) !== 0;
     if (isAllowed && isQuick) return KEPT;
     if (isTcp && plane.passesMidstream()) return KEPT;
-    if (isAllowed && !isTcp) {
-      plane.forgetFlow(flow); // its next packet is identified
+    if (!isTcp && !isQuick) {
+      plane.forgetFlow(flow); // its next packet shows its application
       return KEPT;
     }
     if (!isAllowed && (isQuick || !isIn)) return DROP.policyDenied;
