@@ -17,6 +17,7 @@ import { currentBootId } from "../takeover/state-file.ts";
 import type { Micros, PeerIndex, Role, TagIndex, WallMillis } from "../units.ts";
 import type { IpAddress } from "../wire/ip-text.ts";
 import { type AgentPorts, openPorts } from "./agent-ports.ts";
+import type { ChildUrgency } from "./child-urgency.ts";
 import { contractRuleFor } from "./compiled.ts";
 import { FlowWitness, flowDigest } from "./flow-witness.ts";
 import { kernelRandom } from "./kernel-random.ts";
@@ -31,10 +32,11 @@ import { PuntReader } from "./punt-reader.ts";
 import { Remembered } from "./remembered.ts";
 import { Routes } from "./routes.ts";
 import { SessionDriver } from "./session-driver.ts";
+import { openSignatureDatabase } from "./signature-database.ts";
 import { type SnapshotFields, snapshotFields } from "./snapshot-fields.ts";
 import { loadPositions, loadStamp, savePositions, saveStamp } from "./state-dir.ts";
 import { StatusServer } from "./status-server.ts";
-import { AgentUpdates, loadDatabase, peerConfigsOf, type Running } from "./updates.ts";
+import { AgentUpdates, peerConfigsOf, type Running } from "./updates.ts";
 import { WorkerLink, type WorkerPlan } from "./worker-link.ts";
 
 export interface AgentOptions {
@@ -96,7 +98,7 @@ export class Agent {
     const ports = await openPorts(shim, options, ROOM_BYTES, 2 * SESSION_CAPACITY);
     try {
       await throwIfStopped(options);
-      const database = loadDatabase(shim, options.prepared);
+      const database = await openDatabase(shim, options.prepared, options.stateDir, "now");
       const running = { ...options.prepared, database, generation: 0, since: new Date() };
       return await assemble(options, shim, ports, running);
     } catch (error) {
@@ -172,17 +174,29 @@ export async function prepareStart(
   stateDir: string,
   signal: AbortSignal,
 ): Promise<Prepared> {
-  return await prepareFile(file, stateDir, loadPositions(stateDir), signal);
+  return await prepareFile(file, loadPositions(stateDir), signal, "now");
 }
 
 async function prepareFile(
   file: string,
-  stateDir: string,
   positions: Positions | undefined,
   signal: AbortSignal,
 ): Promise<Prepared> {
+  return await prepare(
+    { file, positions },
+    [...ownCommand(), "agent", "read-provisioning"],
+    signal,
+  );
+}
+
+async function openDatabase(
+  shim: Shim,
+  { signatures }: Prepared,
+  stateDir: string,
+  urgency: ChildUrgency,
+): Promise<number | undefined> {
   const command = [...ownCommand(), "agent", "compile-signatures"];
-  return await prepare({ file, positions, folder: stateDir }, command, signal);
+  return await openSignatureDatabase(shim, signatures.expressions, stateDir, command, urgency);
 }
 
 async function assemble(
@@ -219,7 +233,7 @@ async function assemble(
   const resumed = () => events.write({ event: "vm-resumed", sessions: "forgotten" });
   const reader = new PuntReader(worker, driver, first, ports.outsideMtu(), resumed);
   const parts = { shim, worker, driver, reader, remembered, events, snapshotOf };
-  const updates = new AgentUpdates({ ...parts, ...updateTools(options, () => agent) }, first);
+  const updates = new AgentUpdates({ ...parts, ...updateTools(options, shim, () => agent) }, first);
   const status = new StatusServer(stateDir, { worker, driver, shim, ports, options, updates });
   agent = new Agent(options, shim, ports, worker, driver, reader, remembered, updates, status);
   const running = agent;
@@ -246,7 +260,7 @@ function snapshotOfRunning(running: Running, ports: AgentPorts): SnapshotFields 
 }
 
 /** What updates need of the agent beside its parts. */
-function updateTools(options: AgentOptions, agent: () => Agent | undefined) {
+function updateTools(options: AgentOptions, shim: Shim, agent: () => Agent | undefined) {
   const { stateDir, wallOffsetMs } = options;
   const file = flowFileOf(options);
   return {
@@ -255,8 +269,9 @@ function updateTools(options: AgentOptions, agent: () => Agent | undefined) {
       savePositions(stateDir, positionsOf(next));
       writeFlowDigest(file, flowDigest(next.digest, currentBootId()));
     },
+    openDatabase: (prepared: Prepared) => openDatabase(shim, prepared, stateDir, "beside-traffic"),
     prepare: ({ provisioning: now }: Running, signal: AbortSignal) =>
-      prepareFile(now.file, stateDir, positionsOf(now), signal),
+      prepareFile(now.file, positionsOf(now), signal, "beside-traffic"),
     clock: () => ({
       now: (agent()?.now ?? 0) as Micros,
       wall: (Date.now() + wallOffsetMs) as WallMillis,

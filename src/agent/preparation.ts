@@ -1,13 +1,12 @@
 /**
- * Reading and compiling what an agent is to enforce, in a child process (`abs agent
- * compile-signatures`): ten thousand signatures take seconds and a hundred megabytes, which must
- * not be the main thread's. The child reads the provisioning file and all that it names, compiles
- * policy, signatures and their database (signature-database.ts), and answers in frames on its
- * standard output; a frame is a length u32 and a structured clone (bun:jsc), small enough to be
- * taken between two turns of the main thread.
+ * Reading what an agent is to enforce, in a child process (`abs agent read-provisioning`): ten
+ * thousand signatures take a second and a hundred megabytes, which must not be the main thread's.
+ * The child reads the provisioning file and all that it names, compiles policy and signatures, and
+ * answers in frames on its standard output; a frame is a length u32 and a structured clone
+ * (bun:jsc), small enough to be taken between two turns of the main thread. Hyperscan's part is
+ * another child's, after this one (signature-database.ts).
  */
 import { deserialize, serialize } from "bun:jsc";
-import { openShim } from "../dataplane/shim.ts";
 import type { CompiledSignatures } from "../dpi/compile.ts";
 import type { AppSignature } from "../dpi/signature.ts";
 import { revivedSignature } from "../dpi/signature-clone.ts";
@@ -15,14 +14,14 @@ import { AbsError, messageOf } from "../errors.ts";
 import type { CompiledPolicy } from "../policy/compile.ts";
 import { KeyPair } from "../session/x25519.ts";
 import { FrameReader, frameOf } from "./child-frames.ts";
+import { type ChildUrgency, giveWay } from "./child-urgency.ts";
 import { compileProvisioning } from "./compiled.ts";
 import { type PartDigests, partDigestsOf } from "./part-digests.ts";
 import { aligned, type Positions } from "./positions.ts";
 import { loadUncompiled, type Provisioning } from "./provisioning.ts";
-import { savedDatabase } from "./signature-database.ts";
 
 /** A child that takes longer hangs. */
-const COMPILE_MS = 300_000;
+const READ_MS = 300_000;
 /** A frame of so many is taken in a few milliseconds. */
 const SIGNATURES_A_FRAME = 500;
 
@@ -31,8 +30,6 @@ export interface PreparationRequest {
   readonly file: string;
   /** Those of the running agent, or of the run before. */
   readonly positions: Positions | undefined;
-  /** Folder of the databases' cache. */
-  readonly folder: string;
 }
 
 /** All that an agent needs to enforce one provisioning. */
@@ -40,8 +37,6 @@ export interface Prepared {
   readonly provisioning: Provisioning;
   readonly policy: CompiledPolicy;
   readonly signatures: CompiledSignatures;
-  /** What Shim.loadExpressions() takes; undefined when no signature has contents. */
-  readonly saved: Uint8Array | undefined;
   readonly digests: PartDigests;
 }
 
@@ -53,7 +48,6 @@ interface Head {
   readonly signatures: Omit<CompiledSignatures, "contents" | "signatures">;
   /** The enabled signatures in winning order, as positions in the list of all. */
   readonly order: Uint32Array;
-  readonly saved: Uint8Array | undefined;
   readonly digests: PartDigests;
 }
 
@@ -71,14 +65,16 @@ export async function prepare(
   request: PreparationRequest,
   command: readonly string[],
   signal?: AbortSignal,
+  urgency: ChildUrgency = "now",
 ): Promise<Prepared> {
   const child = Bun.spawn([...command], {
     stdin: Buffer.from(JSON.stringify(request)),
     stdout: "pipe",
     stderr: "pipe",
-    timeout: COMPILE_MS,
+    timeout: READ_MS,
     ...(signal === undefined ? {} : { signal }),
   });
+  giveWay(child.pid, urgency);
   const words = new Response(child.stderr).text();
   const reader = new FrameReader();
   let head: Head | undefined;
@@ -100,20 +96,19 @@ export async function prepare(
   const why = (await words).trim() || `it ended with ${child.signalCode ?? code}`;
   throw new AbsError(
     "NOT_PREPARED",
-    `The child process that compiles policy and signatures failed: ${why}`,
+    `The child process that reads policy and signatures failed: ${why}`,
     "Run `abs sig lint` on the signature files; it names what is wrong.",
   );
 }
 
 function preparedOf(head: Head, all: readonly AppSignature[]): Prepared {
-  const { provisioning, policy, signatures, order, saved, digests } = head;
+  const { provisioning, policy, signatures, order, digests } = head;
   const node = { ...provisioning.node, staticKey: new KeyPair(provisioning.node.staticSecret) };
   const ranked = [...order].flatMap((i) => all[i] ?? []);
   return {
     provisioning: { ...provisioning, node, signatures: all },
     policy,
     signatures: { ...signatures, contents: [], signatures: ranked },
-    saved,
     digests,
   };
 }
@@ -140,10 +135,11 @@ export async function servePreparation(): Promise<void> {
 
 function* framesOf(request: PreparationRequest): Generator<Frame> {
   const read = loadUncompiled(request.file);
+  Bun.gc(true); // the files' trees are as large as what was read
   const digests = partDigestsOf(read);
+  Bun.gc(true);
   const provisioning = request.positions === undefined ? read : aligned(read, request.positions);
   const { policy, signatures } = compileProvisioning(provisioning);
-  const database = savedDatabase(openShim(), signatures.expressions, request.folder);
   const { signatures: all, node, ...rest } = provisioning;
   const { staticKey: _, ...plainNode } = node;
   const { contents: __, signatures: ranked, ...compiled } = signatures;
@@ -155,7 +151,6 @@ function* framesOf(request: PreparationRequest): Generator<Frame> {
       policy,
       signatures: compiled,
       order: Uint32Array.from(ranked, (signature) => position.get(signature) ?? 0),
-      saved: database?.saved,
       digests,
     },
   };

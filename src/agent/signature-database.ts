@@ -1,35 +1,81 @@
 /**
- * The database of an agent's signatures: from the cache in its state directory, or compiled now.
- * Runs in the child process of preparation.ts, which gives its memory back when it ends and leaves
- * main thread and data plane alone.
+ * The database of an agent's signatures: from the cache in its state directory, or compiled by a
+ * child process, which gives its memory back when it ends and leaves main thread and data plane
+ * alone. The agent keeps serving its old snapshot meanwhile.
  */
-import type { Shim } from "../dataplane/shim.ts";
+import { openShim, type Shim } from "../dataplane/shim.ts";
 import type { CompiledSignatures } from "../dpi/compile.ts";
 import { cacheKey, readCached, writeCached } from "../dpi/database-cache.ts";
+import { AbsError, messageOf } from "../errors.ts";
+import { type ChildUrgency, giveWay } from "./child-urgency.ts";
 
-export interface SavedDatabase {
-  /** What Shim.loadExpressions() takes. */
-  readonly saved: Uint8Array;
-  readonly isCached: boolean;
-}
+/** A child that takes longer hangs. */
+const COMPILE_MS = 300_000;
+const COUNT_BYTES = 4;
 
-/** Undefined when the signatures have no contents. */
-export function savedDatabase(
+/**
+ * Number of the database in the shim; undefined when the signatures have no contents. `child`: the
+ * command line that runs serveCompile(). Throws AbsError `SIGNATURES_NOT_COMPILED`.
+ */
+export async function openSignatureDatabase(
   shim: Shim,
   { blob, count }: CompiledSignatures["expressions"],
   folder: string,
-): SavedDatabase | undefined {
+  child: readonly string[],
+  urgency: ChildUrgency = "now",
+): Promise<number | undefined> {
   if (count === 0) return undefined;
   const key = cacheKey(blob, shim.versions());
   const cached = readCached(folder, key);
   const known = cached === undefined ? undefined : shim.loadExpressions(blob, count, cached);
-  if (cached !== undefined && known !== undefined) {
-    shim.releaseDatabase(known);
-    return { saved: cached, isCached: true };
-  }
-  const database = shim.compileExpressions(blob, count);
-  const saved = shim.saveExpressions(database);
-  shim.releaseDatabase(database);
+  if (known !== undefined) return known;
+  const saved = await compileInChild(blob, count, child, urgency);
+  const database = shim.loadExpressions(blob, count, saved);
+  if (database === undefined) throw notCompiled("what it wrote is refused");
   writeCached(folder, key, saved);
-  return { saved, isCached: false };
+  return database;
+}
+
+async function compileInChild(
+  blob: Uint8Array,
+  count: number,
+  command: readonly string[],
+  urgency: ChildUrgency,
+): Promise<Uint8Array> {
+  const head = Buffer.alloc(COUNT_BYTES);
+  head.writeUInt32LE(count, 0);
+  const child = Bun.spawn([...command], {
+    stdin: Buffer.concat([head, blob]),
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: COMPILE_MS,
+  });
+  giveWay(child.pid, urgency);
+  const [saved, errors, code] = await Promise.all([
+    new Response(child.stdout).bytes(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  if (code === 0) return saved;
+  throw notCompiled(errors.trim() || `it ended with ${code ?? child.signalCode}`);
+}
+
+function notCompiled(why: string): AbsError {
+  const message = `The child process that compiles signatures failed: ${why}`;
+  const remedy = "Run `abs sig lint` on the signature files; it names what is wrong.";
+  return new AbsError("SIGNATURES_NOT_COMPILED", message, remedy);
+}
+
+/** The child: count and entries on standard input, what abs_match_save gives on standard output. */
+export async function serveCompile(): Promise<void> {
+  try {
+    const input = await Bun.stdin.bytes();
+    const count = new DataView(input.buffer, input.byteOffset).getUint32(0, true);
+    const shim = openShim();
+    const database = shim.compileExpressions(input.slice(COUNT_BYTES), count);
+    await Bun.write(Bun.stdout, shim.saveExpressions(database));
+  } catch (error) {
+    await Bun.write(Bun.stderr, messageOf(error));
+    process.exitCode = 1;
+  }
 }

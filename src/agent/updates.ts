@@ -59,6 +59,8 @@ export interface UpdateParts {
   readonly snapshotOf: (running: Running) => SnapshotFields;
   /** Reads and compiles the provisioning file anew. */
   readonly prepare: (running: Running, signal: AbortSignal) => Promise<Prepared>;
+  /** Number of the signatures' database in the shim; undefined when they have no contents. */
+  readonly openDatabase: (prepared: Prepared) => Promise<number | undefined>;
   /** The data plane no longer answers: the agent stops. */
   readonly failed: (error: unknown) => void;
   readonly clock: () => { readonly now: Micros; readonly wall: WallMillis };
@@ -131,7 +133,7 @@ export class AgentUpdates {
       return { state: "unchanged", changes, enforced: this.enforced };
     }
     requireChangeable(changes);
-    const { next, packed } = this.#nextOf(prepared);
+    const { next, packed } = await this.#nextOf(prepared);
     // Nothing refuses from here on.
     try {
       await this.#bringIntoForce(next, packed, changes);
@@ -147,11 +149,11 @@ export class AgentUpdates {
   }
 
   /** The next set with its database, and as the worker takes it; throws when it does not fit. */
-  #nextOf(prepared: Prepared): { next: Running; packed: Uint8Array } {
-    const { shim, worker, snapshotOf } = this.parts;
+  async #nextOf(prepared: Prepared): Promise<{ next: Running; packed: Uint8Array }> {
+    const { shim, worker, snapshotOf, openDatabase } = this.parts;
     const before = this.running;
     const isSame = before.digests.signatures.whole === prepared.digests.signatures.whole;
-    const database = isSame ? before.database : loadDatabase(shim, prepared);
+    const database = isSame ? before.database : await openDatabase(prepared);
     const generation = before.generation + 1;
     const next: Running = { ...prepared, database, generation, since: new Date() };
     try {
@@ -197,15 +199,6 @@ export class AgentUpdates {
 /** The peers as the session machine takes them. */
 export function peerConfigsOf({ peers }: Provisioning): PeerConfig[] {
   return peers.map(({ id, staticPublic, tags }) => ({ id, staticPublic, entitledTags: tags }));
-}
-
-/** Number of the signatures' database in the shim; undefined when they have no contents. */
-export function loadDatabase(shim: Shim, { signatures, saved }: Prepared): number | undefined {
-  const { blob, count } = signatures.expressions;
-  if (saved === undefined) return undefined;
-  const database = shim.loadExpressions(blob, count, saved);
-  if (database !== undefined) return database;
-  throw new AbsError("SIGNATURES_NOT_COMPILED", "The child's signature database is refused.", "");
 }
 
 function enforcedOf({ generation, since, digests }: Running): Enforced {

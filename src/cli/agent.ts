@@ -11,6 +11,7 @@ import { ownCommand } from "../agent/own-command.ts";
 import { parseInside, parseOutside } from "../agent/port-spec.ts";
 import { servePreparation } from "../agent/preparation.ts";
 import type { Provisioning } from "../agent/provisioning.ts";
+import { serveCompile } from "../agent/signature-database.ts";
 import { readStatus } from "../agent/status-server.ts";
 import { AbsError } from "../errors.ts";
 import { EventLog } from "../observe/event-log.ts";
@@ -241,9 +242,15 @@ const restore = defineCommand({
 });
 
 /** Started by the agent: see agent/preparation.ts. */
+const readProvisioning = defineCommand({
+  meta: { name: "read-provisioning", hidden: true },
+  run: servePreparation,
+});
+
+/** Started by the agent: see agent/signature-database.ts. */
 const compileSignatures = defineCommand({
   meta: { name: "compile-signatures", hidden: true },
-  run: servePreparation,
+  run: serveCompile,
 });
 
 const guard = defineCommand({
@@ -266,6 +273,7 @@ export const agentCommand = defineCommand({
     reload: agentReload,
     restore,
     guard,
+    "read-provisioning": readProvisioning,
     "compile-signatures": compileSignatures,
   },
 });

@@ -184,9 +184,7 @@ const AREA_BYTES = 256 * 1024;
 
 /** As preparation.ts has it from a child, in this process. */
 function prepared(provisioning: Provisioning, fresh = provisioning): Prepared {
-  const saved = undefined;
-  const digests = partDigestsOf(fresh);
-  return { provisioning, ...compileProvisioning(provisioning), saved, digests };
+  return { provisioning, ...compileProvisioning(provisioning), digests: partDigestsOf(fresh) };
 }
 
 export class Machine {
@@ -300,6 +298,7 @@ export class Machine {
         moving: () => {},
         moved: () => {},
         snapshotOf,
+        openDatabase: () => Promise.resolve(undefined),
         prepare: () => Promise.reject(new Error("a test gives the file")),
         failed: () => {},
         clock: () => ({ now: this.plane.nowUs as Micros, wall: this.#wallMs as WallMillis }),
