@@ -181,12 +181,10 @@ async function prepareFile(
   file: string,
   positions: Positions | undefined,
   signal: AbortSignal,
+  urgency: ChildUrgency,
 ): Promise<Prepared> {
-  return await prepare(
-    { file, positions },
-    [...ownCommand(), "agent", "read-provisioning"],
-    signal,
-  );
+  const command = [...ownCommand(), "agent", "read-provisioning"];
+  return await prepare({ file, positions }, command, signal, urgency);
 }
 
 async function openDatabase(

@@ -6,7 +6,7 @@ import { setPriority } from "node:os";
 
 export type ChildUrgency = "now" | "beside-traffic";
 
-const NICE = 10;
+const NICE = 5;
 
 export function giveWay(pid: number, urgency: ChildUrgency): void {
   if (urgency === "now") return;

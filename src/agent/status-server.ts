@@ -13,6 +13,8 @@ import type { AgentUpdates, Enforced, UpdateResult } from "./updates.ts";
 import type { WorkerLink } from "./worker-link.ts";
 
 export const SOCKET_NAME = "agent.sock";
+/** A reload compiles as long as it takes. Bun's types know this of TCP only. */
+const LASTING: object = { idleTimeout: 0 };
 /** sun_path of struct sockaddr_un. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
@@ -44,7 +46,8 @@ export class StatusServer {
     rmSync(this.#path, { force: true });
     this.#server = Bun.serve({
       unix: this.#path,
-      fetch: (request, server) => this.#answer(request, () => server.timeout(request, 0)),
+      fetch: (request) => this.#answer(request),
+      ...LASTING,
     });
     chmodSync(this.#path, 0o600);
   }
@@ -54,14 +57,11 @@ export class StatusServer {
     rmSync(this.#path, { force: true });
   }
 
-  /** @param wait lets this answer take longer than others may */
-  async #answer(request: Request, wait: () => void): Promise<Response> {
+  async #answer(request: Request): Promise<Response> {
     const path = new URL(request.url).pathname;
     if (path === "/status") return Response.json(this.#status());
-    if (path === "/reload" && request.method === "POST") {
-      wait();
-      return Response.json(await reloadAnswer(this.parts.updates));
-    }
+    const isReload = path === "/reload" && request.method === "POST";
+    if (isReload) return Response.json(await reloadAnswer(this.parts.updates));
     return Response.json({ error: `there is no ${path}` }, { status: 404 });
   }
 
