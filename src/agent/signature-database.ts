@@ -7,6 +7,7 @@ import { openShim, type Shim } from "../dataplane/shim.ts";
 import type { CompiledSignatures } from "../dpi/compile.ts";
 import { cacheKey, readCached, writeCached } from "../dpi/database-cache.ts";
 import { AbsError, messageOf } from "../errors.ts";
+import { type ChildUrgency, giveWay } from "./child-urgency.ts";
 
 /** A child that takes longer hangs. */
 const COMPILE_MS = 300_000;
@@ -21,13 +22,14 @@ export async function openSignatureDatabase(
   { blob, count }: CompiledSignatures["expressions"],
   folder: string,
   child: readonly string[],
+  urgency: ChildUrgency = "now",
 ): Promise<number | undefined> {
   if (count === 0) return undefined;
   const key = cacheKey(blob, shim.versions());
   const cached = readCached(folder, key);
   const known = cached === undefined ? undefined : shim.loadExpressions(blob, count, cached);
   if (known !== undefined) return known;
-  const saved = await compileInChild(blob, count, child);
+  const saved = await compileInChild(blob, count, child, urgency);
   const database = shim.loadExpressions(blob, count, saved);
   if (database === undefined) throw notCompiled("what it wrote is refused");
   writeCached(folder, key, saved);
@@ -38,6 +40,7 @@ async function compileInChild(
   blob: Uint8Array,
   count: number,
   command: readonly string[],
+  urgency: ChildUrgency,
 ): Promise<Uint8Array> {
   const head = Buffer.alloc(COUNT_BYTES);
   head.writeUInt32LE(count, 0);
@@ -47,6 +50,7 @@ async function compileInChild(
     stderr: "pipe",
     timeout: COMPILE_MS,
   });
+  giveWay(child.pid, urgency);
   const [saved, errors, code] = await Promise.all([
     new Response(child.stdout).bytes(),
     new Response(child.stderr).text(),
