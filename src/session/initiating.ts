@@ -285,7 +285,8 @@ function finishHandshake(
     { use: peerUse, token: read.payload.token },
   );
   forgetPending(state, pending);
-  for (const held of [use, peerUse]) state.prove(peer, held);
+  state.proveUnderstood(peer, use);
+  state.proveNamed(peer, peerUse);
   const known = state.peers[peer];
   const isNewest = state.contracts.isNewest(use);
   if (known !== undefined) {

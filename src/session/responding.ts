@@ -118,9 +118,14 @@ function judgeClaim(
 function respond(state: SessionsState, claim: Claim, event: HandshakeEvent): Refusal | undefined {
   const { peer, tag, message, read } = claim;
   const peerState = state.peerAt(peer);
-  state.prove(peer, claim.use);
-  // The initiator comes again when it does not hold what we name.
-  const myUse = state.chooseContract(claim, () => state.fraction() < 0.5);
+  // What it proved before its start may be gone with that.
+  if (read.payload.first) peerState?.proven.clear();
+  state.proveNamed(peer, claim.use);
+  const myUse = state.chooseContract(claim, (scId, newest) => {
+    if (state.hasProven(peer, scId, newest)) return false;
+    // It holds what it named. Of others it comes again when it does not hold what we name.
+    return scId === claim.use.contract.scId || state.fraction() < 0.5;
+  });
   if (peerState === undefined || myUse === undefined) return "contract-none";
   makeRoomForUnconfirmed(state, claim);
   const slot = state.takeSlot(peer);

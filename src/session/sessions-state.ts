@@ -123,7 +123,7 @@ export type PeerState = {
   isCompleted: boolean;
   sessionCount: number;
   hintAt: Micros;
-  /** By SC-ID, the newest generation that it proved to hold. */
+  /** By SC-ID, the generation that it last proved to hold. */
   readonly proven: Map<string, number>;
   /** Until then handshakes with it begin with the older of two generations. */
   olderUntil: Micros;
@@ -267,29 +267,35 @@ export class SessionsState {
 
   /**
    * A contract to name in a message to this peer about this tag. `takesOlder` is asked where the
-   * peer may not hold the newest generation yet.
+   * peer may not hold the newest generation.
    */
   chooseContract(
     { peer, tag }: ContractCarried,
-    takesOlder: () => boolean = () => false,
+    takesOlder: (scId: string, newest: number) => boolean = () => false,
   ): ContractUse | undefined {
-    const known = this.peers[peer];
     return this.contracts.choose(
       {
         ...{ peer, tag, takesOlder },
         rule: this.config.contractRule?.(peer, tag),
-        announced: known?.config.announced,
-        ...(known === undefined ? {} : { proven: known.proven }),
+        announced: this.peers[peer]?.config.announced,
       },
       (count) => Math.floor(this.fraction() * count),
     );
   }
 
-  /** A message of the peer was under this secret: it holds that generation. */
-  prove(peer: PeerIndex, { contract, generation }: ContractUse): void {
-    const proven = this.peers[peer]?.proven;
-    if ((proven?.get(contract.scId) ?? 0) >= generation.generation) return;
-    proven?.set(contract.scId, generation.generation);
+  /** The peer named this generation: it holds it, and for all we know none that is newer. */
+  proveNamed(peer: PeerIndex, { contract, generation }: ContractUse): void {
+    this.peers[peer]?.proven.set(contract.scId, generation.generation);
+  }
+
+  /** The peer understood this generation, which we named. */
+  proveUnderstood(peer: PeerIndex, use: ContractUse): void {
+    const { scId } = use.contract;
+    if (!this.hasProven(peer, scId, use.generation.generation)) this.proveNamed(peer, use);
+  }
+
+  hasProven(peer: PeerIndex, scId: string, generation: number): boolean {
+    return (this.peers[peer]?.proven.get(scId) ?? 0) >= generation;
   }
 
   tagBytes(tag: TagIndex): Uint8Array {
