@@ -1,8 +1,8 @@
 /**
  * Peers and tags are numbers to flows, sessions and policy: their positions in the running agent's
  * lists. An update must not move them: what stays keeps its position, what is gone leaves a place
- * that means nobody, what is new takes a place that was free before, or a new one. Kept in the state
- * directory, so that saved flows mean the same at the next start.
+ * that means nobody, what is new takes a place that was free before, or a new one. Kept in the
+ * state directory, so that saved flows mean the same at the next start.
  */
 import { toHex } from "../bytes.ts";
 import { AbsError } from "../errors.ts";

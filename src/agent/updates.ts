@@ -1,9 +1,10 @@
 /**
- * Updates of a running agent: policy, signatures, peers, tags, contracts, own mode and stage, all at
- * once or not at all. design/agent.md "Policy", design/manager.md "Life of an agent" 4. The new set
- * is read and compiled by a child (preparation.ts) while the old one serves; the worker takes it
- * between two bursts, decides on every flow again and answers, and only then it is called enforced
- * and the old one is freed. What does not parse, compile or fit is refused, and the old set stays.
+ * Updates of a running agent: policy, signatures, peers, tags, contracts, own mode and stage, all
+ * at once or not at all. design/agent.md "Policy", design/manager.md "Life of an agent" 4. The new
+ * set is read and compiled by children (preparation.ts) while the old one serves; the worker takes
+ * it between two bursts, decides on every flow again and answers, and only then it is called
+ * enforced and the old one is freed. What does not parse, compile or fit is refused, and the old
+ * set stays.
  */
 
 import { equalBytes } from "../bytes.ts";

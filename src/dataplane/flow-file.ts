@@ -82,7 +82,7 @@ export function openFlowFile(options: FlowFileOptions): FlowFile {
   return { flows, restored, dropped, ignored };
 }
 
-/** Writes another digest into a file that is in use: its numbers mean something else from now on. */
+/** Writes another digest into a file in use: its numbers mean something else from now on. */
 export function writeFlowDigest(path: string, digest: Uint8Array): void {
   assert(digest.length === FLOW_DIGEST_BYTES, "a flow file's digest is 32 bytes");
   const file = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW);

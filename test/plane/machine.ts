@@ -13,7 +13,7 @@ import { PuntReader } from "../../src/agent/punt-reader.ts";
 import type { Remembered } from "../../src/agent/remembered.ts";
 import { Routes } from "../../src/agent/routes.ts";
 import { SessionDriver } from "../../src/agent/session-driver.ts";
-import { snapshotFields } from "../../src/agent/snapshot-fields.ts";
+import { type SnapshotFields, snapshotFields } from "../../src/agent/snapshot-fields.ts";
 import { AgentUpdates, type Running, type UpdateResult } from "../../src/agent/updates.ts";
 import { WorkerCommands } from "../../src/agent/worker-commands.ts";
 import type { PlaneLink } from "../../src/agent/worker-link.ts";
@@ -287,25 +287,35 @@ export class Machine {
       onChange: () => {},
     });
     this.reader = new PuntReader(this.link, this.driver, first, 1500, () => {});
-    this.updates = new AgentUpdates(
-      {
-        shim,
-        worker: { pack: packSnapshot, load: (packed, at) => this.#load(areas, packed, at) },
-        driver: this.driver,
-        reader: this.reader,
-        remembered: { provisioning: this.provisioning } as Remembered,
-        events: log as unknown as EventLog,
-        contractsOf: ({ contracts }) => contracts,
-        moving: () => {},
-        moved: () => {},
-        snapshotOf,
-        openDatabase: () => Promise.resolve(undefined),
-        prepare: () => Promise.reject(new Error("a test gives the file")),
-        failed: () => {},
-        clock: () => ({ now: this.plane.nowUs as Micros, wall: this.#wallMs as WallMillis }),
+    this.updates = this.#updates(first, snapshotOf, areas);
+  }
+
+  #updates(
+    first: Running,
+    snapshotOf: (running: Prepared) => SnapshotFields,
+    areas: readonly SharedArrayBuffer[],
+  ): AgentUpdates {
+    const { driver, reader } = this;
+    const parts = {
+      shim: testShim(),
+      worker: {
+        pack: packSnapshot,
+        load: (packed: Uint8Array, generation: number) => this.#load(areas, packed, generation),
       },
-      first,
-    );
+      driver,
+      reader,
+      remembered: { provisioning: this.provisioning } as Remembered,
+      events: driver.parts.events,
+      contractsOf: ({ contracts }: Provisioning) => contracts,
+      moving: () => {},
+      moved: () => {},
+      snapshotOf,
+      openDatabase: () => Promise.resolve(undefined),
+      prepare: () => Promise.reject(new Error("a test gives the file")),
+      failed: () => {},
+      clock: () => ({ now: this.plane.nowUs as Micros, wall: this.#wallMs as WallMillis }),
+    };
+    return new AgentUpdates(parts, first);
   }
 
   #load(areas: readonly SharedArrayBuffer[], packed: Uint8Array, generation: number) {
