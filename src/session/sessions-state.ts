@@ -8,8 +8,9 @@ import { toHex } from "../bytes.ts";
 import { assert } from "../errors.ts";
 import type { EpochSeconds, Micros, PeerIndex, Role, SessionSlot, WallMillis } from "../units.ts";
 import { type TagIndex, TENANT_TAG } from "../units.ts";
+import type { HandshakeForm } from "../wire/handshake-message.ts";
 import { type ContractCarried, type ContractUse, endOfUse } from "./contract.ts";
-import { ContractBook } from "./contract-book.ts";
+import { ContractBook, type ContractWish } from "./contract-book.ts";
 import { CookieIssuer } from "./cookies.ts";
 import type { Identity } from "./key-agreement.ts";
 import { mac1KeyOf } from "./mac.ts";
@@ -105,8 +106,11 @@ export type Pending = Binding & {
   /** The newest attempt only: an answer to an older one is of no use to the responder either. */
   senderIndex: number;
   use: ContractUse | undefined;
+  /** SC-IDs of the attempts so far, until each that there is has had its turn. */
+  readonly tried: Set<string>;
   noise: HandshakeState | undefined;
   token: Uint8Array;
+  form: HandshakeForm;
   message: Uint8Array;
   wrongAnswers: number;
   cookieAnswers: number;
@@ -123,8 +127,6 @@ export type PeerState = {
   isCompleted: boolean;
   sessionCount: number;
   hintAt: Micros;
-  /** By SC-ID, the generation that it last proved to hold. */
-  readonly proven: Map<string, number>;
   /** Until then handshakes with it begin with the older of two generations. */
   olderUntil: Micros;
 };
@@ -202,7 +204,6 @@ export class SessionsState {
       isCompleted: false,
       sessionCount: before?.sessionCount ?? 0,
       hintAt: Number.NEGATIVE_INFINITY as Micros,
-      proven: new Map(),
       olderUntil: 0 as Micros,
     };
   }
@@ -271,31 +272,16 @@ export class SessionsState {
    */
   chooseContract(
     { peer, tag }: ContractCarried,
-    takesOlder: (scId: string, newest: number) => boolean = () => false,
+    preferences: Pick<ContractWish, "takesOlder" | "avoids"> = {},
   ): ContractUse | undefined {
     return this.contracts.choose(
       {
-        ...{ peer, tag, takesOlder },
+        ...{ peer, tag, ...preferences },
         rule: this.config.contractRule?.(peer, tag),
         announced: this.peers[peer]?.config.announced,
       },
       (count) => Math.floor(this.fraction() * count),
     );
-  }
-
-  /** The peer named this generation: it holds it, and for all we know none that is newer. */
-  proveNamed(peer: PeerIndex, { contract, generation }: ContractUse): void {
-    this.peers[peer]?.proven.set(contract.scId, generation.generation);
-  }
-
-  /** The peer understood this generation, which we named. */
-  proveUnderstood(peer: PeerIndex, use: ContractUse): void {
-    const { scId } = use.contract;
-    if (!this.hasProven(peer, scId, use.generation.generation)) this.proveNamed(peer, use);
-  }
-
-  hasProven(peer: PeerIndex, scId: string, generation: number): boolean {
-    return (this.peers[peer]?.proven.get(scId) ?? 0) >= generation;
   }
 
   tagBytes(tag: TagIndex): Uint8Array {
