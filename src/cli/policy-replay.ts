@@ -1,7 +1,7 @@
 /**
  * `abs policy replay`: what a draft policy would do with the flows of an agent's event logs,
- * against the policy it has. docs/policy.md. Reads files alone; exit 0 whatever changes, 1 for a draft that
- * is none.
+ * against the policy it has. docs/policy.md. Reads files alone; exit 0 whatever changes, 1 for a
+ * draft that is none.
  */
 import { defineCommand } from "citty";
 import type { PolicyQuestion } from "../policy/explain.ts";
