@@ -29,10 +29,9 @@ export async function openSignatureDatabase(
   const cached = readCached(folder, key);
   const known = cached === undefined ? undefined : shim.loadExpressions(blob, count, cached);
   if (known !== undefined) return known;
-  const saved = await compileInChild(blob, count, child, urgency);
+  const saved = await compileInChild(blob, count, [...child, "--cache", folder], urgency);
   const database = shim.loadExpressions(blob, count, saved);
   if (database === undefined) throw notCompiled("what it wrote is refused");
-  writeCached(folder, key, saved);
   return database;
 }
 
@@ -66,14 +65,19 @@ function notCompiled(why: string): AbsError {
   return new AbsError("SIGNATURES_NOT_COMPILED", message, remedy);
 }
 
-/** The child: count and entries on standard input, what abs_match_save gives on standard output. */
-export async function serveCompile(): Promise<void> {
+/**
+ * The child: count and entries on standard input, what abs_match_save gives on standard output, and
+ * in the cache: writing eight megabytes to a disk takes long, too.
+ */
+export async function serveCompile(folder: string): Promise<void> {
   try {
     const input = await Bun.stdin.bytes();
     const count = new DataView(input.buffer, input.byteOffset).getUint32(0, true);
     const shim = openShim();
-    const database = shim.compileExpressions(input.slice(COUNT_BYTES), count);
-    await Bun.write(Bun.stdout, shim.saveExpressions(database));
+    const blob = input.slice(COUNT_BYTES);
+    const saved = shim.saveExpressions(shim.compileExpressions(blob, count));
+    writeCached(folder, cacheKey(blob, shim.versions()), saved);
+    await Bun.write(Bun.stdout, saved);
   } catch (error) {
     await Bun.write(Bun.stderr, messageOf(error));
     process.exitCode = 1;

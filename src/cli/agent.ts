@@ -252,7 +252,8 @@ const readProvisioning = defineCommand({
 /** Started by the agent: see agent/signature-database.ts. */
 const compileSignatures = defineCommand({
   meta: { name: "compile-signatures", hidden: true },
-  run: serveCompile,
+  args: { cache: { type: "string", required: true, description: "folder of the cache" } },
+  run: ({ args }) => serveCompile(args.cache),
 });
 
 const guard = defineCommand({
