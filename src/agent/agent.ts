@@ -6,12 +6,11 @@
  */
 import { join } from "node:path";
 import { COMMAND } from "../dataplane/control-records.ts";
+import { writeFlowDigest } from "../dataplane/flow-file.ts";
 import { openShim, type Shim } from "../dataplane/shim.ts";
-import type { CompiledSignatures } from "../dpi/compile.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import type { EventLog } from "../observe/event-log.ts";
-import type { CompiledPolicy } from "../policy/compile.ts";
 import { mac1KeyOf } from "../session/mac.ts";
 import { Sessions } from "../session/sessions.ts";
 import { GenerationListener } from "../takeover/clone-detector.ts";
@@ -20,23 +19,30 @@ import type { Micros, PeerIndex, Role, TagIndex, WallMillis } from "../units.ts"
 import type { IpAddress } from "../wire/ip-text.ts";
 import { AgentLedger } from "./agent-ledger.ts";
 import { type AgentPorts, openPorts } from "./agent-ports.ts";
-import { compileProvisioning, contractRuleFor } from "./compiled.ts";
+import type { ChildUrgency } from "./child-urgency.ts";
+import { contractRuleFor } from "./compiled.ts";
 import { FlowWitness, flowDigest } from "./flow-witness.ts";
 import { addressOfBytes, innerMtuOf } from "./own-addresses.ts";
 import { ownCommand } from "./own-command.ts";
 import type { InsideSpec, OutsideSpec } from "./port-spec.ts";
+import { isGone, type Positions, positionsOf } from "./positions.ts";
+import { type Prepared, prepare } from "./preparation.ts";
 import type { Provisioning } from "./provisioning.ts";
+import { PEERS_MAX, TAGS_MAX } from "./provisioning-fields.ts";
 import { PuntReader } from "./punt-reader.ts";
 import { Remembered } from "./remembered.ts";
 import { Routes } from "./routes.ts";
 import { SessionDriver } from "./session-driver.ts";
 import { openSignatureDatabase } from "./signature-database.ts";
-import { snapshotFields } from "./snapshot-fields.ts";
-import { loadStamp, saveStamp } from "./state-dir.ts";
+import { type SnapshotFields, snapshotFields } from "./snapshot-fields.ts";
+import { loadPositions, loadStamp, savePositions, saveStamp } from "./state-dir.ts";
 import { StatusServer } from "./status-server.ts";
+import { AgentUpdates, peerConfigsOf, type Running } from "./updates.ts";
 import { WorkerLink, type WorkerPlan } from "./worker-link.ts";
 
 export interface AgentOptions {
+  /** What the agent starts with; updates.ts has what is in force. */
+  readonly prepared: Prepared;
   readonly provisioning: Provisioning;
   readonly inside: InsideSpec;
   readonly outside: OutsideSpec;
@@ -59,6 +65,8 @@ const TICK_MS = 50;
 const ROOM_BYTES = 2048 + 128;
 const SESSION_CAPACITY = 4096;
 const BINDINGS_MAX = 65_536;
+/** Marks a flow file while its numbers change their meaning: no digest is zero. */
+const NO_DIGEST = new Uint8Array(32);
 
 export class Agent {
   readonly #stopped = Promise.withResolvers<void>();
@@ -75,6 +83,7 @@ export class Agent {
     readonly driver: SessionDriver,
     readonly reader: PuntReader,
     readonly remembered: Remembered,
+    readonly updates: AgentUpdates,
     readonly status: StatusServer,
     readonly ledger: AgentLedger | undefined,
   ) {
@@ -88,7 +97,6 @@ export class Agent {
     const { provisioning, events } = options;
     await throwIfStopped(options);
     const shim = openShim();
-    const compiled = compileProvisioning(provisioning);
     const ledger = await AgentLedger.open(provisioning, options.stateDir, events);
     const ports = await openPorts(shim, options, ROOM_BYTES, 2 * SESSION_CAPACITY).catch(
       async (error: unknown) => {
@@ -98,10 +106,9 @@ export class Agent {
     );
     try {
       await throwIfStopped(options);
-      const { expressions } = compiled.signatures;
-      const compile = [...ownCommand(), "agent", "compile-signatures"];
-      const database = await openSignatureDatabase(shim, expressions, options.stateDir, compile);
-      return await assemble(options, shim, ports, { ...compiled, database, ledger });
+      const database = await openDatabase(shim, options.prepared, options.stateDir, "now");
+      const running = { ...options.prepared, database, generation: 0, since: new Date() };
+      return await assemble(options, shim, ports, running, ledger);
     } catch (error) {
       await ledger?.stop();
       if (options.signal?.aborted) {
@@ -160,6 +167,7 @@ export class Agent {
 
   async #shutDown(): Promise<void> {
     const { events, onStop, provisioning } = this.options;
+    this.updates.close();
     this.status.close();
     this.#generation?.close();
     this.remembered.save(true);
@@ -170,33 +178,45 @@ export class Agent {
   }
 }
 
-interface Compiled {
-  readonly policy: CompiledPolicy;
-  readonly signatures: CompiledSignatures;
-  readonly database: number | undefined;
-  readonly ledger: AgentLedger | undefined;
+/** What an agent is to start with, read and compiled by a child. Throws AbsError. */
+export async function prepareStart(
+  file: string,
+  stateDir: string,
+  signal: AbortSignal,
+): Promise<Prepared> {
+  return await prepareFile(file, loadPositions(stateDir), signal, "now");
+}
+
+async function prepareFile(
+  file: string,
+  positions: Positions | undefined,
+  signal: AbortSignal,
+  urgency: ChildUrgency,
+): Promise<Prepared> {
+  const command = [...ownCommand(), "agent", "read-provisioning"];
+  return await prepare({ file, positions }, command, signal, urgency);
+}
+
+async function openDatabase(
+  shim: Shim,
+  { signatures }: Prepared,
+  stateDir: string,
+  urgency: ChildUrgency,
+): Promise<number | undefined> {
+  const command = [...ownCommand(), "agent", "compile-signatures"];
+  return await openSignatureDatabase(shim, signatures.expressions, stateDir, command, urgency);
 }
 
 async function assemble(
   options: AgentOptions,
   shim: Shim,
   ports: AgentPorts,
-  compiled: Compiled,
+  first: Running,
+  ledger: AgentLedger | undefined,
 ): Promise<Agent> {
   const { provisioning, stateDir, events } = options;
-  const { ledger } = compiled;
-  const ownAddresses = (): readonly IpAddress[] =>
-    provisioning.node.addresses ?? ports.addresses().map(addressOfBytes);
-  const snapshot = () =>
-    snapshotFields({
-      provisioning,
-      ...compiled,
-      ownAddresses: ownAddresses(),
-      ownMac: ports.mac,
-      innerMtu: innerMtuOf(ports.outsideMtu(), provisioning),
-      mac1Key: mac1KeyOf(provisioning.node.staticKey.publicKey),
-    });
-  const worker = new WorkerLink(workerPlan(options, shim, ports), snapshot());
+  const snapshotOf = (running: Running) => snapshotOfRunning(running, ports);
+  const worker = new WorkerLink(workerPlan(options, shim, ports), snapshotOf(first));
   let agent: Agent | undefined;
   const ready = await worker.start((error) => agent?.fail(error));
   try {
@@ -206,7 +226,8 @@ async function assemble(
     throw error;
   }
   const witness = new FlowWitness(flowFileOf(options), options.flows);
-  const sessions = sessionsOf(options, witness, ledger);
+  const provisioned = () => updates.running.provisioning;
+  const sessions = sessionsOf(options, witness, provisioned, ledger);
   const routes = new Routes(provisioning);
   const remembered = new Remembered(stateDir, provisioning, routes);
   const driver = new SessionDriver({
@@ -219,15 +240,19 @@ async function assemble(
     saveStamp: (stamp) => saveStamp(stateDir, stamp),
     onChange: () => remembered.note(driver.installed),
   });
-  const names = { provisioning, ...compiled };
   const resumed = () => noteResumed(events, ledger);
-  const reader = new PuntReader(worker, driver, names, ports.outsideMtu(), resumed);
-  const status = new StatusServer(stateDir, { worker, driver, shim, ports, options, ledger });
-  agent = new Agent(options, shim, ports, worker, driver, reader, remembered, status, ledger);
+  const reader = new PuntReader(worker, driver, first, ports.outsideMtu(), resumed);
+  const parts = { shim, worker, driver, reader, remembered, events, snapshotOf };
+  const tools = updateTools(options, shim, ledger, () => agent);
+  const updates = new AgentUpdates({ ...parts, ...tools }, first);
+  const shown = { worker, driver, shim, ports, options, updates, ledger };
+  const status = new StatusServer(stateDir, shown);
+  const rest = [reader, remembered, updates, status, ledger] as const;
+  agent = new Agent(options, shim, ports, worker, driver, ...rest);
   const running = agent;
   ports.follow({
     changed: () => {
-      worker.load(snapshot()).catch((error: unknown) => running.fail(error));
+      updates.loadAgain().catch((error: unknown) => running.fail(error));
     },
     lost: (error) => running.fail(error),
     refused: (sentence) => events.write({ event: "interface-change-refused", message: sentence }),
@@ -250,6 +275,43 @@ function joinLedger(agent: Agent): void {
   );
 }
 
+function snapshotOfRunning(running: Running, ports: AgentPorts): SnapshotFields {
+  const { provisioning } = running;
+  const { node } = provisioning;
+  const ownAddresses: readonly IpAddress[] =
+    node.addresses ?? ports.addresses().map(addressOfBytes);
+  const innerMtu = innerMtuOf(ports.outsideMtu(), provisioning);
+  const mac1Key = mac1KeyOf(node.staticKey.publicKey);
+  return snapshotFields({ ...running, ownAddresses, ownMac: ports.mac, innerMtu, mac1Key });
+}
+
+/** What updates need of the agent beside its parts. */
+function updateTools(
+  options: AgentOptions,
+  shim: Shim,
+  ledger: AgentLedger | undefined,
+  agent: () => Agent | undefined,
+) {
+  const { stateDir, wallOffsetMs } = options;
+  const file = flowFileOf(options);
+  return {
+    contractsOf: (next: Provisioning) => ledger?.replace(next) ?? next.contracts,
+    moving: () => writeFlowDigest(file, NO_DIGEST),
+    moved: (next: Provisioning) => {
+      savePositions(stateDir, positionsOf(next));
+      writeFlowDigest(file, flowDigest(next.digest, currentBootId()));
+    },
+    openDatabase: (prepared: Prepared) => openDatabase(shim, prepared, stateDir, "beside-traffic"),
+    prepare: ({ provisioning: now }: Running, signal: AbortSignal) =>
+      prepareFile(now.file, positionsOf(now), signal, "beside-traffic"),
+    clock: () => ({
+      now: (agent()?.now ?? 0) as Micros,
+      wall: (Date.now() + wallOffsetMs) as WallMillis,
+    }),
+    failed: (error: unknown) => agent()?.fail(error),
+  };
+}
+
 /** The clocks still tell of most resumed VMs where the kernel's announcements cannot be heard. */
 function listenForClones(events: EventLog): GenerationListener | undefined {
   try {
@@ -270,7 +332,7 @@ async function throwIfStopped({ signal }: AgentOptions): Promise<void> {
 
 /** What the worker is made of: ports, sizes of tables, the flow file. */
 function workerPlan(options: AgentOptions, shim: Shim, ports: AgentPorts): WorkerPlan {
-  const { peers, tags, digest } = options.provisioning;
+  const { digest } = options.provisioning;
   return {
     shimPath: shim.path,
     insidePort: ports.insidePort,
@@ -279,9 +341,10 @@ function workerPlan(options: AgentOptions, shim: Shim, ports: AgentPorts): Worke
     lane: 0,
     descriptors: ports.descriptors,
     busy: options.busy,
-    peers: peers.length,
-    tags: tags.length,
-    bindings: Math.min(BINDINGS_MAX, Math.max(16, 2 * peers.length * tags.length)),
+    // Updates may bring more than there are at the start.
+    peers: PEERS_MAX,
+    tags: TAGS_MAX,
+    bindings: BINDINGS_MAX,
     pairs: 65_535,
     flowCapacity: options.flows,
     flowFile: flowFileOf(options),
@@ -298,6 +361,7 @@ function flowFileOf(options: AgentOptions): string {
 function sessionsOf(
   options: AgentOptions,
   witness: FlowWitness,
+  running: () => Provisioning,
   ledger: AgentLedger | undefined,
 ): Sessions {
   const { provisioning, stateDir } = options;
@@ -306,14 +370,10 @@ function sessionsOf(
     identity: { staticSecret: provisioning.node.staticSecret },
     tenantTag: provisioning.tenant.tag,
     tags: provisioning.tags,
-    peers: provisioning.peers.map(({ id, staticPublic, tags: entitledTags }) => ({
-      id,
-      staticPublic,
-      entitledTags,
-    })),
+    peers: peerConfigsOf(provisioning),
     contracts: ledger?.contracts ?? provisioning.contracts,
     hasAllowedFlow: (peer, tag) => witness.hasAllowed(peer, tag),
-    contractRule: (_peer, tag) => contractRuleFor(provisioning, tag),
+    contractRule: (_peer, tag) => contractRuleFor(running(), tag),
     ...(lastStamp === undefined ? {} : { lastStamp }),
     random: kernelRandom,
   });
@@ -339,7 +399,7 @@ function announce(agent: Agent, restoredFlows: number, flowFileIgnored: string):
     node: provisioning.node.id,
     mode: provisioning.node.mode,
     stage: provisioning.node.stage ?? provisioning.policy.defaults.stage,
-    peers: provisioning.peers.length,
+    peers: provisioning.peers.filter((peer) => !isGone(peer)).length,
     onStop,
     restoredFlows,
     mtu: innerMtuOf(agent.ports.outsideMtu(), provisioning),

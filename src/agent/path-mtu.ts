@@ -47,6 +47,13 @@ export class PathMtu {
     this.#tell(peer, outer, isUdp);
   }
 
+  /** Another peer has its place now. */
+  forget(peer: PeerIndex): void {
+    this.#lowered.delete(peer);
+    const isUdp = this.driver.parts.provisioning.peers[peer]?.carrier === "udp";
+    this.#tell(peer, this.outsideMtu, isUdp);
+  }
+
   /** Forgets what is older than 10 minutes. */
   age(now: Micros): void {
     for (const [peer, { until }] of this.#lowered) {

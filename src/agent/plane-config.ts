@@ -37,6 +37,8 @@ export function planeConfig(fields: SnapshotFields, shim: Shim): PlaneConfig {
     peerCarrier: bytesField(fields, "peerCarrier"),
     peerQuick: bytesField(fields, "peerQuick"),
     ownTags: bytesField(fields, "ownTags"),
+    peerTags: wordsField(fields, "peerTags"),
+    peerTagWords: settings[SETTING.peerTagWords],
     ownQuick: settings[SETTING.ownQuick],
     ownCarrier: settings[SETTING.ownCarrier],
     carrierProtocol: settings[SETTING.carrierProtocol],

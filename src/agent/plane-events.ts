@@ -26,6 +26,8 @@ export interface PlaneNames {
   readonly provisioning: Provisioning;
   readonly policy: CompiledPolicy;
   readonly signatures: CompiledSignatures;
+  /** Of the snapshot that the worker decides by; 0 is the one it started with. */
+  readonly generation?: number;
 }
 
 /** A refusal as numbers, for the REJECT that a peer is told by. */
@@ -107,6 +109,7 @@ export function planeEvent(memory: DataView, at: number, names: PlaneNames): Abs
         }
       : {}),
     ...namesOf(word, names),
+    generation: names.generation ?? 0,
     stage: STAGE_NAMES[word(EVENT.stage)] ?? "enforce",
     bytes: toHex(bytes),
     payloadBytes: word(EVENT.textBytes),

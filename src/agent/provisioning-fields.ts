@@ -76,8 +76,8 @@ const ON_STOP = ["closed", "open"] as const;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
 /** Flow records keep 12 bits of a tag and of a peer. */
-const TAGS_MAX = 4095;
-const PEERS_MAX = 4096;
+export const TAGS_MAX = 4095;
+export const PEERS_MAX = 4096;
 const ADDRESSES_MAX = 64;
 const VLAN_MAX = 4094;
 /** IPv6's least MTU (RFC 8200 §5) and the 40 bytes of the udp carrier. */

@@ -84,6 +84,12 @@ export function parseProvisioning(text: string, file: string): Provisioning {
   return readProvisioning(parseDocument(text, file, "PROVISIONING"));
 }
 
+/** As loadProvisioning(), for a caller that compiles the signatures, which checks them together. */
+export function loadUncompiled(file: string): Provisioning {
+  requirePrivate(file);
+  return readProvisioning(loadDocument(file, "PROVISIONING"), false);
+}
+
 /** What the policy compiler needs to know of this file. */
 export function policyNames(
   provisioning: Pick<Provisioning, "node" | "peers" | "tags" | "otherTenants">,
@@ -110,7 +116,7 @@ export function tagIndexOf(tags: readonly Tag[], app: string): number {
   );
 }
 
-function readProvisioning(node: DocumentNode): Provisioning {
+function readProvisioning(node: DocumentNode, compiles = true): Provisioning {
   const map = node.map(KEYS);
   const version = map.need("version");
   if (version.integer(0, 1_000_000) !== 1) version.fail("unknown version.", "Use version 1.");
@@ -137,14 +143,14 @@ function readProvisioning(node: DocumentNode): Provisioning {
     signatures,
     policy,
     otherTenants,
-    digest: digestOf(own, tenant, tags, peers),
+    digest: meaningOf(own, tenant, tags, peers),
   };
   if (peers.length > 0 && (ledger?.contracts ?? contracts).length === 0) {
     (map.get("contracts") ?? node).fail("there are peers but no contract.", "Add a contract.");
   }
   checkContractsOfPolicy(provisioning, map.need("policy"));
   compilePolicy(policy, policyNames(provisioning));
-  compileSignatures(signatures, (app) => tagIndexOf(tags, app));
+  if (compiles) compileSignatures(signatures, (app) => tagIndexOf(tags, app));
   return provisioning;
 }
 
@@ -199,7 +205,8 @@ function checkContractsOfPolicy(provisioning: Provisioning, node: DocumentNode):
   }
 }
 
-function digestOf(
+/** Digest of what gives PeerIndex and TagIndex their meaning, in hex. */
+export function meaningOf(
   own: OwnNode,
   tenant: Provisioning["tenant"],
   tags: readonly Tag[],

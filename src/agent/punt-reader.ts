@@ -25,6 +25,8 @@ export class PuntReader {
   readonly #pathMtu: PathMtu;
   readonly #rejectsSent = new Map<number, { second: number; count: number }>();
   #handshakesInTurn = 0;
+  /** The names that an update brings, until the worker says that it has taken it. */
+  #expected: { readonly generation: number; readonly names: PlaneNames } | undefined;
 
   constructor(
     readonly worker: PlaneLink,
@@ -47,6 +49,17 @@ export class PuntReader {
       ring.release();
     }
     return true;
+  }
+
+  /** From the punt on that says so, numbers mean what `names` say. */
+  expect(generation: number, names: PlaneNames): void {
+    this.#expected = { generation, names };
+  }
+
+  /** The peer's place is another's now. */
+  forgetPeer(peer: PeerIndex): void {
+    this.#pathMtu.forget(peer);
+    this.#rejectsSent.delete(peer);
   }
 
   /** Path MTUs age out (docs/wire.md "Fragments and ICMP"). */
@@ -72,6 +85,9 @@ export class PuntReader {
         this.driver.step({ type: "confirmed", slot: slot as never }, now, wall);
         break;
       }
+      case PUNT.loaded:
+        this.#loaded(memory.getUint32(at, true));
+        break;
       case PUNT.sync:
         this.worker.synced(memory.getUint32(at, true));
         break;
@@ -133,6 +149,12 @@ export class PuntReader {
     });
   }
 
+  #loaded(generation: number): void {
+    if (this.#expected?.generation !== generation) return;
+    this.names = { ...this.#expected.names, generation };
+    this.#expected = undefined;
+  }
+
   #event(at: number): void {
     const event = planeEvent(this.worker.punts.memory, at, this.names);
     this.driver.parts.events.write(event);
@@ -150,7 +172,9 @@ export class PuntReader {
     const peer = word(NEED.peer) as PeerIndex;
     if (peer >= this.names.provisioning.peers.length) return;
     const linkBytes = word(NEED.linkBytes);
-    if (linkBytes >= 14) {
+    // The place may have become another peer's since the worker asked.
+    const isItsOwn = this.driver.parts.routes.isOf(peer, address(NEED.destination));
+    if (linkBytes >= 14 && isItsOwn) {
       this.driver.parts.routes.learn(peer, {
         link: bytes.slice(at + NEED.link, at + NEED.link + linkBytes),
         source: address(NEED.source),

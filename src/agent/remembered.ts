@@ -19,7 +19,8 @@ export class Remembered {
 
   constructor(
     readonly stateDir: string,
-    readonly provisioning: Provisioning,
+    /** Updates replace it. */
+    public provisioning: Provisioning,
     readonly routes: Routes,
   ) {}
 

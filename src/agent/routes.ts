@@ -48,7 +48,22 @@ function ends(frame: Uint8Array, ip: number, at: number, sizeBytes: number): Fra
 export class Routes {
   readonly #routes = new Map<PeerIndex, Route>();
 
-  constructor(readonly provisioning: Provisioning) {}
+  constructor(private provisioning: Provisioning) {}
+
+  /** Takes an update: a way to an address that is no longer the peer's is forgotten. */
+  change(provisioning: Provisioning): void {
+    this.provisioning = provisioning;
+    for (const [peer, route] of this.#routes) {
+      if (this.isOf(peer, route.destination)) this.learn(peer, route);
+      else this.#routes.delete(peer);
+    }
+  }
+
+  /** Whether the peer has this address. */
+  isOf(peer: PeerIndex, address: Uint8Array): boolean {
+    const addresses = this.provisioning.peers[peer]?.addresses ?? [];
+    return addresses.some((known) => equalBytes(addressBytes(known), address));
+  }
 
   of(peer: PeerIndex): Route | undefined {
     return this.#routes.get(peer);

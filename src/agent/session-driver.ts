@@ -27,7 +27,8 @@ export interface DriverParts {
   readonly shim: Shim;
   readonly events: EventLog;
   readonly routes: Routes;
-  readonly provisioning: Provisioning;
+  /** Updates replace it. */
+  provisioning: Provisioning;
   /** Number of the first of two shim keys a slot; 0 but where several agents share a process. */
   readonly firstKey?: number;
   readonly saveStamp: (stamp: Uint8Array) => void;

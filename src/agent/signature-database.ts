@@ -7,6 +7,7 @@ import { openShim, type Shim } from "../dataplane/shim.ts";
 import type { CompiledSignatures } from "../dpi/compile.ts";
 import { cacheKey, readCached, writeCached } from "../dpi/database-cache.ts";
 import { AbsError, messageOf } from "../errors.ts";
+import { type ChildUrgency, giveWay } from "./child-urgency.ts";
 
 /** A child that takes longer hangs. */
 const COMPILE_MS = 300_000;
@@ -21,16 +22,16 @@ export async function openSignatureDatabase(
   { blob, count }: CompiledSignatures["expressions"],
   folder: string,
   child: readonly string[],
+  urgency: ChildUrgency = "now",
 ): Promise<number | undefined> {
   if (count === 0) return undefined;
   const key = cacheKey(blob, shim.versions());
   const cached = readCached(folder, key);
   const known = cached === undefined ? undefined : shim.loadExpressions(blob, count, cached);
   if (known !== undefined) return known;
-  const saved = await compileInChild(blob, count, child);
+  const saved = await compileInChild(blob, count, [...child, "--cache", folder], urgency);
   const database = shim.loadExpressions(blob, count, saved);
   if (database === undefined) throw notCompiled("what it wrote is refused");
-  writeCached(folder, key, saved);
   return database;
 }
 
@@ -38,6 +39,7 @@ async function compileInChild(
   blob: Uint8Array,
   count: number,
   command: readonly string[],
+  urgency: ChildUrgency,
 ): Promise<Uint8Array> {
   const head = Buffer.alloc(COUNT_BYTES);
   head.writeUInt32LE(count, 0);
@@ -47,6 +49,7 @@ async function compileInChild(
     stderr: "pipe",
     timeout: COMPILE_MS,
   });
+  giveWay(child.pid, urgency);
   const [saved, errors, code] = await Promise.all([
     new Response(child.stdout).bytes(),
     new Response(child.stderr).text(),
@@ -62,14 +65,19 @@ function notCompiled(why: string): AbsError {
   return new AbsError("SIGNATURES_NOT_COMPILED", message, remedy);
 }
 
-/** The child: count and entries on standard input, what abs_match_save gives on standard output. */
-export async function serveCompile(): Promise<void> {
+/**
+ * The child: count and entries on standard input, what abs_match_save gives on standard output, and
+ * in the cache: writing eight megabytes to a disk takes long, too.
+ */
+export async function serveCompile(folder: string): Promise<void> {
   try {
     const input = await Bun.stdin.bytes();
     const count = new DataView(input.buffer, input.byteOffset).getUint32(0, true);
     const shim = openShim();
-    const database = shim.compileExpressions(input.slice(COUNT_BYTES), count);
-    await Bun.write(Bun.stdout, shim.saveExpressions(database));
+    const blob = input.slice(COUNT_BYTES);
+    const saved = shim.saveExpressions(shim.compileExpressions(blob, count));
+    writeCached(folder, cacheKey(blob, shim.versions()), saved);
+    await Bun.write(Bun.stdout, saved);
   } catch (error) {
     await Bun.write(Bun.stderr, messageOf(error));
     process.exitCode = 1;

@@ -24,7 +24,8 @@ export const SETTING = {
   database: 6, // + 1; 0 when no signature has an expression
   ownMacHigh: 7,
   ownMacLow: 8,
-  count: 9,
+  peerTagWords: 9,
+  count: 10,
 } as const;
 
 /** Words of a row of `peerAddresses`: IP version, four address words, peer. */
@@ -53,6 +54,7 @@ export function snapshotFields(source: SnapshotSource): SnapshotFields {
     settings: settingsOf(source),
     mac1Key: source.mac1Key,
     ownTags: ownTags(provisioning),
+    peerTags: peerTagBits(provisioning),
     peerQuick: Uint8Array.from(peers, ({ mode }) => Number(mode === "quick")),
     peerCarrier: Uint8Array.from(peers, ({ carrier }) => Number(carrier === "udp")),
     peerAddresses: peerAddressRows(provisioning),
@@ -95,6 +97,7 @@ function settingsOf(source: SnapshotSource): Uint32Array {
   settings[SETTING.defaultStage] = STAGE_NAMES.indexOf(node.stage ?? policy.defaults.stage);
   settings[SETTING.innerMtu] = source.innerMtu;
   settings[SETTING.database] = source.database === undefined ? 0 : source.database + 1;
+  settings[SETTING.peerTagWords] = tagWords(provisioning);
   settings[SETTING.ownMacHigh] = mac.getUint16(0, false);
   settings[SETTING.ownMacLow] = mac.getUint32(2, false);
   return settings;
@@ -104,6 +107,20 @@ function ownTags(provisioning: Provisioning): Uint8Array {
   const own = new Uint8Array(provisioning.tags.length);
   for (const tag of provisioning.node.tags) own[tag] = 1;
   return own;
+}
+
+function tagWords({ tags }: Provisioning): number {
+  return Math.ceil(tags.length / 32);
+}
+
+/** A bit for each tag that a peer may claim; tagWords() words a peer. */
+function peerTagBits(provisioning: Provisioning): Uint32Array {
+  const words = tagWords(provisioning);
+  const bits = new Uint32Array(words * provisioning.peers.length);
+  provisioning.peers.forEach(({ tags }, peer) => {
+    for (const tag of tags) bits[peer * words + (tag >>> 5)] |= 1 << (tag & 31);
+  });
+  return bits;
 }
 
 function peerAddressRows(provisioning: Provisioning): Uint32Array {

@@ -8,10 +8,13 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { join } from "node:path";
 import { fromHex, toHex } from "../bytes.ts";
 import { AbsError, messageOf } from "../errors.ts";
+import type { Positions } from "./positions.ts";
 
 const STAMP_FILE = "stamp";
 const SESSIONS_FILE = "sessions.json";
+const POSITIONS_FILE = "positions.json";
 const STAMP_BYTES = 12;
+const TAG_BYTES = 16;
 /** Untagged, one VLAN tag, two. */
 const LINK_BYTES: readonly number[] = [14, 18, 22];
 const ADDRESS_BYTES: readonly number[] = [4, 16];
@@ -77,6 +80,28 @@ export function loadSessions(stateDir: string): RememberedSession[] {
     return Array.isArray(parsed) ? parsed.filter(isRemembered) : [];
   } catch {
     return [];
+  }
+}
+
+export function savePositions(stateDir: string, positions: Positions): void {
+  replaceFile(join(stateDir, POSITIONS_FILE), JSON.stringify(positions));
+}
+
+/** Positions of the run before; what cannot be read only costs its flows. */
+export function loadPositions(stateDir: string): Positions | undefined {
+  const text = readIfThere(join(stateDir, POSITIONS_FILE));
+  try {
+    const parsed = JSON.parse(text ?? "null") as Partial<Positions> | null;
+    const { peers, tags } = parsed ?? {};
+    if (!Array.isArray(peers) || !Array.isArray(tags)) return undefined;
+    const areTags = tags.every((tag) => fromHex(String(tag))?.length === TAG_BYTES);
+    const arePeers = peers.every(
+      (peer) => typeof peer?.id === "string" && typeof peer.isGone === "boolean",
+    );
+    const beginsWell = String(tags[0]) === "00".repeat(TAG_BYTES);
+    return areTags && arePeers && beginsWell ? { peers, tags } : undefined;
+  } catch {
+    return undefined;
   }
 }
 

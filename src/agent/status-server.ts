@@ -10,9 +10,12 @@ import type { AgentOptions } from "./agent.ts";
 import type { AgentLedger } from "./agent-ledger.ts";
 import type { AgentPorts } from "./agent-ports.ts";
 import type { SessionDriver } from "./session-driver.ts";
+import type { AgentUpdates, Enforced, UpdateResult } from "./updates.ts";
 import type { WorkerLink } from "./worker-link.ts";
 
 export const SOCKET_NAME = "agent.sock";
+/** A reload compiles as long as it takes. Bun's types know this of TCP only. */
+const LASTING: object = { idleTimeout: 0 };
 /** sun_path of struct sockaddr_un. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
@@ -23,6 +26,7 @@ export interface StatusParts {
   readonly ports: AgentPorts;
   readonly options: AgentOptions;
   readonly ledger: AgentLedger | undefined;
+  readonly updates: AgentUpdates;
 }
 
 export class StatusServer {
@@ -44,7 +48,8 @@ export class StatusServer {
     rmSync(this.#path, { force: true });
     this.#server = Bun.serve({
       unix: this.#path,
-      fetch: (request) => this.#answer(new URL(request.url).pathname),
+      fetch: (request) => this.#answer(request),
+      ...LASTING,
     });
     chmodSync(this.#path, 0o600);
   }
@@ -54,23 +59,27 @@ export class StatusServer {
     rmSync(this.#path, { force: true });
   }
 
-  async #answer(path: string): Promise<Response> {
+  async #answer(request: Request): Promise<Response> {
+    const path = new URL(request.url).pathname;
     if (path === "/status") {
       const ledger = await this.parts.ledger?.status();
       return Response.json({ ...this.#status(), ...(ledger === undefined ? {} : { ledger }) });
     }
+    const isReload = path === "/reload" && request.method === "POST";
+    if (isReload) return Response.json(await reloadAnswer(this.parts.updates));
     return Response.json({ error: `there is no ${path}` }, { status: 404 });
   }
 
   #status() {
-    const { worker, driver, shim, ports, options } = this.parts;
-    const { provisioning } = options;
+    const { worker, driver, shim, ports, options, updates } = this.parts;
+    const { provisioning } = updates.running;
     const all = [...worker.counters.read()];
     const drops = all.filter(([name]) => name.startsWith("in:") || name.startsWith("out:"));
     return {
       node: provisioning.node.id,
       mode: provisioning.node.mode,
       pid: process.pid,
+      enforced: updates.enforced,
       uptimeSeconds: Math.floor(process.uptime()),
       residentBytes: process.memoryUsage.rss(),
       cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
@@ -95,11 +104,39 @@ export class StatusServer {
   }
 }
 
+/** What a reload came to: enforced, unchanged, or refused and why; and what is in force now. */
+export type ReloadAnswer =
+  | UpdateResult
+  | {
+      readonly state: "refused";
+      readonly error: { readonly code: string; readonly message: string; readonly remedy: string };
+      readonly enforced: Enforced;
+    };
+
+async function reloadAnswer(updates: AgentUpdates): Promise<ReloadAnswer> {
+  try {
+    return await updates.reload();
+  } catch (error) {
+    const { code, remedy } = error instanceof AbsError ? error : { code: "FAILED", remedy: "" };
+    const { enforced } = updates;
+    return { state: "refused", error: { code, message: messageOf(error), remedy }, enforced };
+  }
+}
+
+/** Makes that agent read its provisioning again. @throws AbsError AGENT_NOT_RUNNING */
+export async function askReload(stateDir: string): Promise<ReloadAnswer> {
+  return (await ask(stateDir, "/reload", "POST")) as ReloadAnswer;
+}
+
 /** Asks the agent that uses `stateDir`. @throws AbsError AGENT_NOT_RUNNING */
 export async function readStatus(stateDir: string): Promise<unknown> {
+  return await ask(stateDir, "/status", "GET");
+}
+
+async function ask(stateDir: string, what: string, method: string): Promise<unknown> {
   const path = join(stateDir, SOCKET_NAME);
   try {
-    const response = await fetch("http://agent/status", { unix: path });
+    const response = await fetch(`http://agent${what}`, { unix: path, method, timeout: false });
     return await response.json();
   } catch (cause) {
     throw new AbsError(

@@ -11,6 +11,7 @@ import {
   REFUSE,
 } from "../dataplane/control-records.ts";
 import { DROP } from "../dataplane/drop-reasons.ts";
+import { FlowRedeciding } from "../dataplane/flow-redeciding.ts";
 import { F_PEER, FLOW_WORDS } from "../dataplane/flow-table.ts";
 import { ParsedPacket } from "../dataplane/parsed-packet.ts";
 import type { Plane } from "../dataplane/plane.ts";
@@ -30,7 +31,12 @@ export class WorkerCommands {
   readonly #handle = fixedU32(1);
   readonly #offset = fixedU32(1);
   readonly #doorbellBytes = new Uint8Array(8);
+  readonly #redeciding: FlowRedeciding;
   #peersSessions = 0;
+  /** Number of a `sync` that waits for its answer, or 0. */
+  #syncNumber = 0;
+  /** Generation of a snapshot whose punt found no room, or -1. */
+  #untold = -1;
 
   constructor(
     readonly shim: Shim,
@@ -38,10 +44,17 @@ export class WorkerCommands {
     readonly setup: WorkerSetup,
   ) {
     this.#ring = new RecordRing(setup.commands);
+    this.#redeciding = new FlowRedeciding(plane);
   }
 
-  /** All commands there are. Costs two loads when there is none. */
+  /** Whether something is to be done that no packet and no command will wake the worker for. */
+  get isBusy(): boolean {
+    return this.#redeciding.isRunning || this.#syncNumber !== 0 || this.#untold >= 0;
+  }
+
+  /** All commands there are. Costs a few loads when there is none. */
   carryOut(): void {
+    if (this.isBusy) this.#finishSnapshot();
     if (this.#ring.isEmpty) return;
     this.#answerDoorbell();
     for (let at = this.#ring.peek(); at >= 0; at = this.#ring.peek()) {
@@ -84,7 +97,7 @@ export class WorkerCommands {
     const first = this.#ring.length >= 4 ? memory.getUint32(at, true) : 0;
     switch (this.#ring.type) {
       case COMMAND.snapshot:
-        this.#loadSnapshot(first);
+        this.#loadSnapshot(first, memory.getUint32(at + 4, true));
         break;
       case COMMAND.install:
         this.#install(at);
@@ -120,7 +133,8 @@ export class WorkerCommands {
         this.#management(at);
         break;
       case COMMAND.sync:
-        this.plane.punts.sync(first);
+        this.#syncNumber = first;
+        this.#finishSnapshot();
         break;
       case COMMAND.stop:
         this.isStopped = true;
@@ -128,11 +142,22 @@ export class WorkerCommands {
     }
   }
 
-  #loadSnapshot(area: number): void {
+  /** Whose turn it is of the flows that the last snapshot has not decided; then the answers. */
+  #finishSnapshot(): void {
+    const { punts } = this.plane;
+    if (this.#untold >= 0 && punts.loaded(this.#untold)) this.#untold = -1;
+    if (this.#redeciding.isRunning) this.#redeciding.some();
+    if (this.#redeciding.isRunning || this.#untold >= 0 || this.#syncNumber === 0) return;
+    if (punts.sync(this.#syncNumber)) this.#syncNumber = 0;
+  }
+
+  #loadSnapshot(area: number, generation: number): void {
     const fields = unpackSnapshot(this.setup.snapshots[area & 1], 0) as SnapshotFields;
     this.plane.load(planeConfig(fields, this.shim));
     loadPairs(fields, this.plane.pairs);
     loadGuard(fields, this.plane.guard);
+    this.#untold = this.plane.punts.loaded(generation) ? -1 : generation;
+    this.#redeciding.begin();
   }
 
   #install(at: number): void {

@@ -31,7 +31,8 @@ export type WorkerPlan = Omit<
 const EFD_NONBLOCK = 0o4000;
 const EFD_CLOEXEC = 0o2000000;
 const STOP_WAIT_MS = 3_000;
-const SYNC_WAIT_MS = 2_000;
+/** A million flows are decided again meanwhile. */
+const SYNC_WAIT_MS = 10_000;
 
 /** What the session driver and the punt reader need of a worker; tests join them in one thread. */
 export interface PlaneLink {
@@ -83,7 +84,7 @@ export class WorkerLink implements PlaneLink {
     this.punts = new RecordRing(this.#setup.punts);
     this.sessions = new SessionTable(plan.sessionCapacity, this.#setup.sessions);
     this.counters = new Counters(COUNTER_NAMES, this.#setup.counters);
-    this.#write(snapshot, 0);
+    this.#write(this.pack(snapshot), 0);
     this.#worker = new Worker(WORKER.href);
   }
 
@@ -133,9 +134,12 @@ export class WorkerLink implements PlaneLink {
     return untilRecord(this.punts, timeoutMs);
   }
 
-  /** Brings a new snapshot into use; resolves when the worker has taken it. */
-  async load(snapshot: SnapshotFields): Promise<void> {
-    const done = this.#syncAnswers.then(() => this.#loadNow(snapshot));
+  /**
+   * Brings a packed snapshot into use; resolves when the worker has taken it and decided on every
+   * flow by it. `generation` is told back by a punt, between those before and after.
+   */
+  async load(packed: Uint8Array, generation: number): Promise<void> {
+    const done = this.#syncAnswers.then(() => this.#loadNow(packed, generation));
     this.#syncAnswers = done.catch(() => undefined);
     await done;
   }
@@ -150,10 +154,10 @@ export class WorkerLink implements PlaneLink {
     await done;
   }
 
-  async #loadNow(snapshot: SnapshotFields): Promise<void> {
+  async #loadNow(packed: Uint8Array, generation: number): Promise<void> {
     this.#area = 1 - this.#area;
-    this.#write(snapshot, this.#area);
-    this.send(COMMAND.snapshot, this.#area);
+    this.#write(packed, this.#area);
+    this.send(COMMAND.snapshot, this.#area, generation);
     await this.sync();
   }
 
@@ -193,16 +197,17 @@ export class WorkerLink implements PlaneLink {
     closeSync(this.#doorbell);
   }
 
-  #write(snapshot: SnapshotFields, area: 0 | 1 | number): void {
+  #write(packed: Uint8Array, area: 0 | 1 | number): void {
+    new Uint8Array(this.#snapshots[area === 0 ? 0 : 1]).set(packed);
+  }
+
+  /** A snapshot as load() takes it. Throws AbsError `SNAPSHOT_TOO_LARGE`. */
+  pack(snapshot: SnapshotFields): Uint8Array {
     const packed = packSnapshot(snapshot);
-    const target = new Uint8Array(this.#snapshots[area === 0 ? 0 : 1]);
-    if (packed.length <= target.length) {
-      target.set(packed);
-      return;
-    }
+    if (packed.length <= SNAPSHOT_AREA_BYTES) return packed;
     throw new AbsError(
       "SNAPSHOT_TOO_LARGE",
-      `Policy, signatures and peers take ${packed.length} bytes; ${target.length} fit.`,
+      `Policy, signatures and peers take ${packed.length} bytes; ${SNAPSHOT_AREA_BYTES} fit.`,
       "Join rules and signatures: ports, groups and addresses take lists and ranges.",
     );
   }

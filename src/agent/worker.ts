@@ -54,7 +54,7 @@ class WorkerLoop {
       this.#commands.carryOut();
       const moved = plane.egress.poll() + this.#ingress.poll();
       if (plane.nowUs >= this.#housekeepingUs) this.#keepHouse();
-      idleTurns = moved === 0 ? idleTurns + 1 : 0;
+      idleTurns = moved === 0 && !this.#commands.isBusy ? idleTurns + 1 : 0;
       if (idleTurns > IDLE_TURNS && !this.setup.busy) this.#sleep();
     }
     this.#commands.drain();

@@ -234,6 +234,8 @@ function refuseAll(carrierProtocol: number): PlaneConfig {
     peerCarrier: new Uint8Array(PEERS),
     peerQuick: new Uint8Array(PEERS),
     ownTags: new Uint8Array(1),
+    peerTags: new Uint32Array(PEERS),
+    peerTagWords: 1,
     ownQuick: 0,
     ownCarrier: 0,
     carrierProtocol,

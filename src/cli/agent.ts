@@ -1,14 +1,16 @@
 /**
- * `abs agent run|status|restore|guard`: the agent of one VM. design/agent.md. `run` stays in the
- * foreground and prints its events; SIGTERM and SIGINT end it cleanly, as `onStop` says. One that
- * comes while it starts undoes the start, and the exit code is 128 + the signal's number.
+ * `abs agent run|status|reload|restore|guard`: the agent of one VM. design/agent.md. `run` stays in
+ * the foreground and prints its events; SIGTERM and SIGINT end it cleanly, as `onStop` says. One
+ * that comes while it starts undoes the start, and the exit code is 128 + the signal's number.
+ * SIGHUP makes it read its provisioning again (agent-reload.ts).
  */
 import { mkdirSync } from "node:fs";
 import { defineCommand } from "citty";
-import { Agent, type AgentOptions } from "../agent/agent.ts";
+import { Agent, type AgentOptions, prepareStart } from "../agent/agent.ts";
 import { ownCommand } from "../agent/own-command.ts";
 import { parseInside, parseOutside } from "../agent/port-spec.ts";
-import { loadProvisioning, type Provisioning } from "../agent/provisioning.ts";
+import { servePreparation } from "../agent/preparation.ts";
+import type { Provisioning } from "../agent/provisioning.ts";
 import { serveCompile } from "../agent/signature-database.ts";
 import { readStatus } from "../agent/status-server.ts";
 import { AbsError } from "../errors.ts";
@@ -16,6 +18,7 @@ import { keepMemoryPrivate } from "../native/private-memory.ts";
 import { EventLog } from "../observe/event-log.ts";
 import { runGuard } from "../takeover/guard.ts";
 import { recoverLeftover } from "../takeover/recovery.ts";
+import { agentReload } from "./agent-reload.ts";
 import { notes } from "./notes.ts";
 
 const STATE_DEFAULT = "/run/abs";
@@ -103,12 +106,14 @@ const run = defineCommand({
     const stopping = new StopSignals();
     const inside = parseInside(args.inside);
     const outside = parseOutside(args.outside);
-    const provisioning = loadProvisioning(args.config);
     mkdirSync(args.state, { recursive: true, mode: 0o700 });
+    const prepared = await stopping.orExit(prepareStart(args.config, args.state, stopping.signal));
+    const { provisioning } = prepared;
     const events = new EventLog(args.events);
     const busy = choice("poll", args.poll, ["adaptive", "busy"] as const) === "busy";
     const offset = wholeNumber("wall-clock-offset", args["wall-clock-offset"], -(2 ** 31), 2 ** 31);
     const options: AgentOptions = {
+      prepared,
       provisioning,
       inside,
       outside,
@@ -125,6 +130,7 @@ const run = defineCommand({
     try {
       const agent = await startOrStop(options, stopping);
       stopping.signal.addEventListener("abort", () => void agent.stop());
+      stopping.onHangup(() => void agent.updates.reload().catch(() => undefined)); // it is an event
       await agent.run();
     } finally {
       events.close();
@@ -133,14 +139,20 @@ const run = defineCommand({
   },
 });
 
-/** SIGTERM, SIGINT and SIGHUP as one abort signal. */
+/** SIGTERM and SIGINT as one abort signal; SIGHUP, which asks for a reload. */
 class StopSignals {
   /** 128 + the number of the first signal that came; 0 before. */
   exitCode = 0;
   readonly #abort = new AbortController();
+  #reload: (() => void) | undefined;
+  #isReloadDue = false;
 
   constructor() {
-    for (const [name, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
+    process.on("SIGHUP", () => {
+      if (this.#reload === undefined) this.#isReloadDue = true;
+      else this.#reload();
+    });
+    for (const [name, number] of Object.entries({ SIGINT: 2, SIGTERM: 15 })) {
       process.on(name, () => {
         this.exitCode ||= 128 + number;
         this.#abort.abort();
@@ -150,6 +162,22 @@ class StopSignals {
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** What SIGHUP does from now on; at once, where one came before. */
+  onHangup(reload: () => void): void {
+    this.#reload = reload;
+    if (this.#isReloadDue) reload();
+  }
+
+  /** What `work` gives; ends the process when it failed because a signal came. */
+  async orExit<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (this.exitCode === 0) throw error;
+      return process.exit(this.exitCode);
+    }
   }
 }
 
@@ -215,10 +243,17 @@ const restore = defineCommand({
   },
 });
 
+/** Started by the agent: see agent/preparation.ts. */
+const readProvisioning = defineCommand({
+  meta: { name: "read-provisioning", hidden: true },
+  run: servePreparation,
+});
+
 /** Started by the agent: see agent/signature-database.ts. */
 const compileSignatures = defineCommand({
   meta: { name: "compile-signatures", hidden: true },
-  run: serveCompile,
+  args: { cache: { type: "string", required: true, description: "folder of the cache" } },
+  run: ({ args }) => serveCompile(args.cache),
 });
 
 const guard = defineCommand({
@@ -235,5 +270,13 @@ const guard = defineCommand({
 
 export const agentCommand = defineCommand({
   meta: { name: "agent", description: "the agent in a VM" },
-  subCommands: { run, status, restore, guard, "compile-signatures": compileSignatures },
+  subCommands: {
+    run,
+    status,
+    reload: agentReload,
+    restore,
+    guard,
+    "read-provisioning": readProvisioning,
+    "compile-signatures": compileSignatures,
+  },
 });

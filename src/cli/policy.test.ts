@@ -1,4 +1,4 @@
-/** `abs policy explain` as a process, on a file of its own. */
+/** `abs policy explain`, `replay` and `suggest` as processes, on files of their own. */
 import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -61,7 +61,11 @@ writeFileSync(
 );
 
 function explain(...words: string[]) {
-  const command = [process.execPath, MAIN, "policy", "explain", "--config", file, ...words];
+  return policy("explain", ...words);
+}
+
+function policy(subcommand: string, ...words: string[]) {
+  const command = [process.execPath, MAIN, "policy", subcommand, "--config", file, ...words];
   const { stdout, stderr, exitCode } = Bun.spawnSync(command);
   return { text: stdout.toString(), words: stderr.toString(), exitCode };
 }
@@ -106,4 +110,62 @@ test.each(refused)("$words is refused in words", ({ words, why }) => {
   const answer = explain(...words);
   expect([answer.exitCode, answer.text]).toEqual([1, ""]);
   expect(answer.words).toContain(why);
+});
+
+const flow = {
+  time: "2026-01-31T12:00:00.000Z",
+  event: "refused",
+  reason: "policy-denied",
+  direction: "in",
+  source: "10.77.0.11",
+  sourcePort: 40_000,
+  destination: "10.77.0.12",
+  destinationPort: 6380,
+  protocol: "tcp",
+  peer: "web",
+  app: "app1",
+};
+const log = join(folder, "events.ndjson");
+const lines = [flow, flow, { ...flow, destinationPort: 6379, event: "flow-allowed" }];
+const noSignature = { ...flow, reason: "no-signature" };
+writeFileSync(
+  log,
+  `${[...lines, noSignature].map((event) => JSON.stringify(event)).join("\n")}\nx`,
+);
+
+const SUGGESTED =
+  '  - { id: "app1-in-2", direction: "in", from: { agent: "web" }, ' +
+  'to: { protocol: "tcp", port: 6380 }, app: "app1", action: "allow" }';
+
+test("suggest prints YAML, and replay says what it would change", () => {
+  const suggestion = policy("suggest", log);
+  expect(suggestion.exitCode).toBe(0);
+  expect(suggestion.text.split("\n")).toEqual([
+    "rules:",
+    `${SUGGESTED} # 1 flows, decided 2 times, last 2026-01-31T12:00:00.000Z`,
+    "# 1 decisions are not the policy's (no signature, no proof, …).",
+    "# 1 lines are no events of an agent with these peers.",
+    "",
+  ]);
+  const draft = join(folder, "draft.yaml");
+  writeFileSync(draft, `version: 1\n${suggestion.text}`);
+  const replayed = policy("replay", "--draft", draft, log);
+  expect(replayed.text.split("\n").slice(0, 3)).toEqual([
+    "2 flows: 2 change, 0 by another rule, 0 as before.",
+    "  deny → allow  in from web tcp 6380 app1  (default-inbound → app1-in-2, decided 2 times)",
+    "  allow → deny  in from web tcp 6379 app1  (app1-in → default-inbound, decided 1 times)",
+  ]);
+  const json = JSON.parse(policy("replay", "--draft", draft, "--output", "json", log).text);
+  expect(json).toMatchObject({ flows: 2, log: { decisions: 3, others: 1, malformed: 1 } });
+  expect(json.hits).toEqual({ "app1-in-2": 1, "default-inbound": 1 });
+});
+
+test("a log or a draft that cannot be read is an error with its place", () => {
+  expect(policy("suggest").words).toContain("No event log is named");
+  expect(policy("suggest", `${log}.none`)).toMatchObject({ exitCode: 1, text: "" });
+  const draft = join(folder, "broken.yaml");
+  writeFileSync(draft, "version: 1\nrules:\n  - { id: x, directon: in }\n");
+  const answer = policy("replay", "--draft", draft, log);
+  expect([answer.exitCode, answer.text]).toEqual([1, ""]);
+  expect(answer.words).toContain("broken.yaml:3:");
 });

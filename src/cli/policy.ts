@@ -1,14 +1,19 @@
 /**
  * `abs policy explain`: what the policy of one agent decides about a flow, and why; each rule that
  * was considered, in order. docs/policy.md. It reads the provisioning file alone: no agent is asked
- * and nothing changes. Exit 0 whatever the decision is.
+ * and nothing changes. Exit 0 whatever the decision is. The decision is the data plane's own
+ * (policy/question.ts), the reasons are policy/explain.ts. Beside it: policy-replay.ts,
+ * policy-suggest.ts.
  */
 import { defineCommand } from "citty";
 import { loadProvisioning, type Provisioning, policyNames } from "../agent/provisioning.ts";
 import { AbsError } from "../errors.ts";
 import { explainPolicy, type PolicyExplanation, type PolicyQuestion } from "../policy/explain.ts";
+import { PolicyAnswers } from "../policy/question.ts";
 import { PROTOCOL_NUMBERS } from "../store/network-values.ts";
 import { formatAddress, parseAddress } from "../wire/ip-text.ts";
+import { policyReplay } from "./policy-replay.ts";
+import { policySuggest } from "./policy-suggest.ts";
 
 const PROTOCOL_MAX = 255;
 const PORT_MAX = 0xffff;
@@ -108,7 +113,9 @@ const explain = defineCommand({
     const { from, to, port, protocol, app } = args;
     const question = questionOf(provisioning, { from, to, port, protocol, app });
     const names = policyNames(provisioning);
-    const explanation = explainPolicy(provisioning.policy, names, question);
+    const told = explainPolicy(provisioning.policy, names, question);
+    const answer = new PolicyAnswers(provisioning.policy, names).answer(question);
+    const explanation = { ...answer, considered: told.considered };
     const text =
       args.output === "json" ? JSON.stringify(explanation, null, 2) : explanationText(explanation);
     process.stdout.write(`${text}\n`);
@@ -117,5 +124,5 @@ const explain = defineCommand({
 
 export const policyCommand = defineCommand({
   meta: { name: "policy", description: "an agent's rules" },
-  subCommands: { explain },
+  subCommands: { explain, replay: policyReplay, suggest: policySuggest },
 });

@@ -7,7 +7,7 @@
 
 /** Commands, main thread → worker. */
 export const COMMAND = {
-  snapshot: 1, // area u32, size u32: peers, policy and signatures changed
+  snapshot: 1, // area u32, generation u32: peers, policy and signatures changed
   install: 2, // a session as INSTALL lays out
   use: 3, // slot u32: the responder may send under it from now on
   retire: 4, // slot u32: receives, no longer sends
@@ -20,7 +20,9 @@ export const COMMAND = {
   pathMtu: 11, // peer u32, MTU u32 (0: unknown again)
   refuseFlow: 13, // as REFUSE lays out: the peer said that it refused this flow
   management: 14, // as MANAGEMENT lays out: a connection of the agent itself, or who may call it
-  sync: 12, // number u32: a punt of the same number answers, after all before it was carried out
+  // number u32: a punt of the same number answers, after all before it was carried out and every
+  // flow has been decided by the last snapshot
+  sync: 12,
 } as const;
 
 /** Punts, worker → main thread. */
@@ -34,6 +36,7 @@ export const PUNT = {
   packetTooBig: 7, // as handshake: an ICMP error of the network
   sync: 8, // number u32
   rejected: 9, // as EVENT: a refusal that the peer is to be told of
+  loaded: 11, // generation u32: from here on punts speak of this snapshot
   resumed: 10, // nothing: the VM was resumed or cloned, and every session is forgotten
 } as const;
 

@@ -11,7 +11,15 @@
  * never more: every field is checked, only `allowed` flows are kept, and each begins without a
  * binding.
  */
-import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  writeSync,
+} from "node:fs";
 import { AbsError, assert } from "../errors.ts";
 import * as record from "./flow-record.ts";
 import { FlowTable } from "./flow-table.ts";
@@ -72,6 +80,17 @@ export function openFlowFile(options: FlowFileOptions): FlowFile {
   flows.words.fill(0, restored * record.FLOW_WORDS, used * record.FLOW_WORDS);
   writeHeader(header, options);
   return { flows, restored, dropped, ignored };
+}
+
+/** Writes another digest into a file in use: its numbers mean something else from now on. */
+export function writeFlowDigest(path: string, digest: Uint8Array): void {
+  assert(digest.length === FLOW_DIGEST_BYTES, "a flow file's digest is 32 bytes");
+  const file = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW);
+  try {
+    writeSync(file, digest, 0, digest.length, 4 * H_DIGEST);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The records of a file that another thread has opened with openFlowFile(), for looking at. */

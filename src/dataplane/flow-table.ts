@@ -175,6 +175,11 @@ export class FlowTable {
     return flow < 0 ? 0 : this.signed[flow * FLOW_WORDS];
   }
 
+  /** Flows from here on were never used. */
+  get used(): number {
+    return this.unused;
+  }
+
   /** The flow of an IPv4 key, or -1. */
   find(hash: number, local3: number, remote3: number, ports: number, protocol: number): number {
     const slots = this.slots;

@@ -187,6 +187,14 @@ export class Identification {
     return this.#conclude(found);
   }
 
+  /** As #rise(), for a flow that need not be identified; returns the owner of what waits. */
+  rise(flow: number): number {
+    const seat = this.#seatOf(flow);
+    if (seat < 0) return -1;
+    this.#rise(flow, seat);
+    return this.firstOwner + seat;
+  }
+
   /** The flow leaves its seat, and is what it was before. */
   #rise(flow: number, seat: number): void {
     const words = this.plane.flows.words;

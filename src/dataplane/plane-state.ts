@@ -67,6 +67,9 @@ export interface PlaneConfig {
   readonly peerQuick: Uint8Array;
   /** 1 for each tag this node may claim. */
   readonly ownTags: Uint8Array;
+  /** Of each peer, a bit for each tag it may claim: peerTagWords words a peer. */
+  readonly peerTags: Uint32Array;
+  readonly peerTagWords: number;
   readonly ownQuick: number;
   readonly ownCarrier: number;
   readonly carrierProtocol: number;
@@ -106,6 +109,8 @@ export class PlaneState {
   peerCarrier: Uint8Array;
   peerQuick: Uint8Array;
   ownTags: Uint8Array;
+  peerTags: Uint32Array;
+  peerTagWords = 0;
   ownQuick = 0;
   ownCarrier = 0;
   carrierProtocol = 253;
@@ -115,6 +120,8 @@ export class PlaneState {
   insideMtu = 0;
   /** Largest inner IP packet by peer. */
   readonly innerMtu: Uint16Array;
+  /** Packets wait that were judged before the last snapshot: they are judged again. */
+  judgesHeldAgain = false;
   /** Owner numbers of the hold queue below this are bindings. */
   readonly firstSeatOwner: number;
   readonly mac1Key = fixedU8(32);
@@ -167,10 +174,14 @@ export class PlaneState {
     this.peerCarrier = config.peerCarrier;
     this.peerQuick = config.peerQuick;
     this.ownTags = config.ownTags;
+    this.peerTags = config.peerTags;
     this.load(config);
   }
 
-  /** Takes a new snapshot into use, between two bursts. Flows keep their verdicts. */
+  /**
+   * Takes a new snapshot into use, between two bursts. Flows keep their verdicts until
+   * flow-redeciding.ts has decided on them again.
+   */
   load(config: PlaneConfig): void {
     this.policy = config.policy;
     this.matcher = config.matcher;
@@ -178,6 +189,9 @@ export class PlaneState {
     this.peerCarrier = config.peerCarrier;
     this.peerQuick = config.peerQuick;
     this.ownTags = config.ownTags;
+    this.peerTags = config.peerTags;
+    this.peerTagWords = config.peerTagWords;
+    this.judgesHeldAgain = this.holds.count > 0;
     this.ownQuick = config.ownQuick;
     this.ownCarrier = config.ownCarrier;
     this.carrierProtocol = config.carrierProtocol;

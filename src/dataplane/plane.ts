@@ -254,6 +254,12 @@ export class Plane extends PlaneState {
     return decision.action === ACTION_ALLOW || decision.rule >= RESERVED_RULE_BASE;
   }
 
+  /** Whether the peer may claim the application. */
+  mayClaim(peer: number, tag: number): boolean {
+    const word = this.peerTags[peer * this.peerTagWords + (tag >>> 5)];
+    return ((word >>> (tag & 31)) & 1) !== 0;
+  }
+
   exceptionOf(direction: number, packet: ParsedPacket): number {
     return this.policy.exception(
       direction,
@@ -317,7 +323,7 @@ export class Plane extends PlaneState {
   releaseOne(owner: number): boolean {
     const holds = this.holds;
     if (!holds.takeOne(owner)) return false;
-    if (owner < this.firstSeatOwner) {
+    if (owner < this.firstSeatOwner && !this.judgesHeldAgain) {
       this.egress.sendHeld(holds.handle, holds.offset, holds.length, owner, holds.context | 0);
     } else this.egress.again(holds.handle, holds.offset, holds.length);
     return true;
@@ -336,6 +342,7 @@ export class Plane extends PlaneState {
   keepTimes(): void {
     this.identification.expire();
     this.expireHeld();
+    if (this.holds.count === 0) this.judgesHeldAgain = false;
     this.expireFragments();
     const gone = this.flows.expireSome(this.nowSeconds, EXPIRE_STEPS);
     for (let i = 0; i < gone; i++) this.flowExpired(i);

@@ -34,12 +34,22 @@ export class Punts {
     if (this.ring.begin(PUNT.resumed, 0) >= 0) this.ring.commit();
   }
 
-  /** Answers a `sync` command. */
-  sync(number: number): void {
-    const at = this.ring.begin(PUNT.sync, 4);
-    if (at < 0) return;
+  /** A snapshot is in use. False: ring full. */
+  loaded(generation: number): boolean {
+    return this.#number(PUNT.loaded, generation);
+  }
+
+  /** Answers a `sync` command. False: ring full. */
+  sync(number: number): boolean {
+    return this.#number(PUNT.sync, number);
+  }
+
+  #number(kind: number, number: number): boolean {
+    const at = this.ring.begin(kind, 4);
+    if (at < 0) return false;
     this.ring.memory.setUint32(at, number, true);
     this.ring.commit();
+    return true;
   }
 
   /**

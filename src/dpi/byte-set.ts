@@ -11,6 +11,11 @@ export class ByteSet {
 
   private constructor(readonly words: Uint32Array) {}
 
+  /** The set of `words`, as another process had them. */
+  static fromWords(words: Uint32Array): ByteSet {
+    return new ByteSet(words);
+  }
+
   static of(...values: readonly number[]): ByteSet {
     const words = new Uint32Array(8);
     for (const value of values)

@@ -34,6 +34,14 @@ export interface AgentStatus {
   readonly [field: string]: unknown;
 }
 
+/** What `abs agent reload --output json` answered, and its exit code. */
+export interface AgentReload {
+  readonly code: number;
+  readonly state: "enforced" | "unchanged" | "refused";
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly enforced: { readonly generation: number };
+}
+
 export class LabAgent {
   readonly launch: AgentLaunch;
   readonly events: EventReader;
@@ -112,6 +120,17 @@ export class LabAgent {
     this.#startedAt = this.events.all().length;
     const launch = more === undefined ? this.launch : { ...this.launch, more };
     this.#process = spawnAgent(launch);
+  }
+
+  /** Gives the running agent another configuration, and asks it to read that. */
+  async reload(provisioning: unknown): Promise<AgentReload> {
+    const text = typeof provisioning === "string" ? provisioning : JSON.stringify(provisioning);
+    writeFileSync(configFile(this.launch), text, { mode: 0o600 });
+    const state = stateDirectory(this.launch.directory);
+    const command = ["agent", "reload", "--state", state, "--output", "json"];
+    const result = await runCommand([...this.launch.abs, ...command], { timeoutMs: 120_000 });
+    if (result.stdout === "") throw new AbsError("LAB_AGENT", `Reloading failed: ${result.stderr}`);
+    return { ...JSON.parse(result.stdout), code: result.code };
   }
 
   async status(): Promise<AgentStatus> {

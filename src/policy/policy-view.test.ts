@@ -274,7 +274,7 @@ function expectAgreement(policy: Policy, names: PolicyNames, compiled: CompiledP
 
 test(`decide agrees with explain on random policies (SEED=${seed})`, () => {
   const prng = new Prng(seed);
-  for (let round = 0; round < 150; round++) {
+  for (let round = 0; round < 350; round++) {
     const mode = prng.oneIn(3) ? "quick" : "full";
     const names: PolicyNames = { ...NAMES, own: { ...NAMES.own, mode } };
     const policy = randomPolicy(prng);

@@ -22,10 +22,8 @@ export type ContractWish = ContractCarried & {
   readonly rule: ContractRule | undefined;
   /** Newest generations that the peer announced; undefined: nothing is announced here. */
   readonly announced: ReadonlyMap<string, number> | undefined;
-  /** Newest generations that the peer's own messages proved that it holds. */
-  readonly proven?: ReadonlyMap<string, number>;
-  /** Asked where the newest generation is not proven and an older one will do as well. */
-  readonly takesOlder?: () => boolean;
+  /** Asked where the older of two generations will do as well as this one, the newest. */
+  readonly takesOlder?: (scId: string, newest: number) => boolean;
   /** Contracts that brought no answer lately: named when there is no other. */
   readonly avoids?: (scId: string) => boolean;
 };
@@ -119,12 +117,12 @@ export class ContractBook {
     const newest = secrets.findLast(
       (secret) => secret.generation <= limit && this.isRunning(secret),
     );
-    const isHeld = (wish.proven?.get(scId) ?? 0) >= (newest?.generation ?? 0);
-    if (newest === undefined || isHeld || wish.announced !== undefined) return newest;
+    if (newest === undefined || wish.announced !== undefined) return newest;
     const older = secrets.findLast(
       (secret) => secret.generation < newest.generation && this.isLasting(secret),
     );
-    return older !== undefined && wish.takesOlder?.() === true ? older : newest;
+    if (older === undefined || wish.takesOlder?.(scId, newest.generation) !== true) return newest;
+    return older;
   }
 
   private isLasting({ endsAt }: GenerationSecret): boolean {

@@ -134,7 +134,6 @@ export function confirm(state: SessionsState, slot: SessionSlot): void {
   if (session === undefined || session.provenAt !== NEVER) return;
   session.provenAt = state.now;
   session.lastHeard = state.now;
-  state.prove(session.peer, session.myUse);
   if (session.phase === "unconfirmed") confirmAsResponder(state, session);
   else if (session.initiator) endReplaced(state, session);
 }

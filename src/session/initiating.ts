@@ -310,7 +310,6 @@ function finishHandshake(
     { use: peerUse, token: read.payload.token },
   );
   forgetPending(state, pending);
-  for (const held of [use, peerUse]) state.prove(peer, held);
   const known = state.peers[peer];
   const isNewest = state.contracts.isNewest(use);
   if (known !== undefined) {

@@ -117,12 +117,16 @@ function judgeClaim(
 function respond(state: SessionsState, claim: Claim, event: HandshakeEvent): Refusal | undefined {
   const { peer, tag, message, read } = claim;
   const peerState = state.peerAt(peer);
-  state.prove(peer, claim.use);
-  // The initiator comes again when it does not take what we name: then it is something else.
+  // The initiator comes again when it does not take what we name: then it is something else. What
+  // it named itself it holds, and for all we know nothing newer.
   const unconfirmed = unconfirmedOf(state, claim);
   const last = unconfirmed.at(-1)?.myUse;
+  const { contract: named, generation } = claim.use;
   const myUse = state.chooseContract(claim, {
-    takesOlder: () => last !== undefined && state.contracts.isNewest(last),
+    takesOlder: (scId, newest) =>
+      last === undefined
+        ? scId === named.scId && generation.generation < newest
+        : state.contracts.isNewest(last),
     avoids: (scId) => unconfirmed.some((session) => session.myUse.contract.scId === scId),
   });
   if (peerState === undefined || myUse === undefined) return "contract-none";

@@ -127,8 +127,6 @@ export type PeerState = {
   isCompleted: boolean;
   sessionCount: number;
   hintAt: Micros;
-  /** By SC-ID, the newest generation that it proved to hold. */
-  readonly proven: Map<string, number>;
   /** Until then handshakes with it begin with the older of two generations. */
   olderUntil: Micros;
 };
@@ -206,7 +204,6 @@ export class SessionsState {
       isCompleted: false,
       sessionCount: before?.sessionCount ?? 0,
       hintAt: Number.NEGATIVE_INFINITY as Micros,
-      proven: new Map(),
       olderUntil: 0 as Micros,
     };
   }
@@ -271,29 +268,20 @@ export class SessionsState {
 
   /**
    * A contract to name in a message to this peer about this tag. `takesOlder` is asked where the
-   * peer may not hold the newest generation yet.
+   * peer may not hold the newest generation.
    */
   chooseContract(
     { peer, tag }: ContractCarried,
     preferences: Pick<ContractWish, "takesOlder" | "avoids"> = {},
   ): ContractUse | undefined {
-    const known = this.peers[peer];
     return this.contracts.choose(
       {
         ...{ peer, tag, ...preferences },
         rule: this.config.contractRule?.(peer, tag),
-        announced: known?.config.announced,
-        ...(known === undefined ? {} : { proven: known.proven }),
+        announced: this.peers[peer]?.config.announced,
       },
       (count) => Math.floor(this.fraction() * count),
     );
-  }
-
-  /** A message of the peer was under this secret: it holds that generation. */
-  prove(peer: PeerIndex, { contract, generation }: ContractUse): void {
-    const proven = this.peers[peer]?.proven;
-    if ((proven?.get(contract.scId) ?? 0) >= generation.generation) return;
-    proven?.set(contract.scId, generation.generation);
   }
 
   tagBytes(tag: TagIndex): Uint8Array {

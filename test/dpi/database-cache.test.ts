@@ -148,7 +148,7 @@ test("ten thousand signatures are compiled in little memory, beside this thread"
   const { expressions } = compileSignatures(read, () => 0);
   const head = Buffer.alloc(4);
   head.writeUInt32LE(expressions.count, 0);
-  const child = Bun.spawn(CHILD, {
+  const child = Bun.spawn([...CHILD, "--cache", folder()], {
     stdin: Buffer.concat([head, expressions.blob]),
     stdout: "pipe",
   });

@@ -36,7 +36,7 @@ export class BedContract {
   readonly scId = randomUUID() as string as ScId;
   readonly secrets = Array.from({ length: 4 }, () => kernelRandom(32));
 
-  constructor(readonly held: number) {}
+  constructor(public held: number) {}
 
   commitment(generation: number) {
     return secretCommitment(this.scId, generation, this.secrets[generation - 1] as Uint8Array);

@@ -9,6 +9,7 @@ import { runCommand, waitFor } from "../../src/lab/command.ts";
 import type { AgentEvent } from "../../src/lab/event-reader.ts";
 import { startIperf3 } from "../../src/lab/programs.ts";
 import type { Site } from "../../src/lab/site.ts";
+import type { Provisioning } from "../../src/lab/tenant.ts";
 import { inVm, namespaceOf } from "../../src/lab/topology.ts";
 import { fileIn } from "../../src/node/node-folder.ts";
 import {
@@ -204,6 +205,34 @@ test(
     for (const vm of AGENTS) await eventOf(vm, "contract-secret-missing", missing);
     expect((await site.run("client", PING)).code).toBe(0);
     expect(from).toBeGreaterThan(0);
+  },
+  MINUTE_MS,
+);
+
+test(
+  "its secret is brought by a reload: sessions go to it, and nothing else changes",
+  async () => {
+    if (BARE) return;
+    second.held = 2;
+    const contracts = bed.contracts.map((contract) => contract.provisioning());
+    const from = countOf("client");
+    for (const vm of AGENTS) {
+      const agent = site.agent(vm);
+      const before = agent.launch.provisioning as Provisioning;
+      expect(await agent.reload({ ...before, contracts })).toMatchObject({ state: "enforced" });
+      await eventOf(vm, "contract-active", { scId: second.scId, generation: 2 });
+    }
+    await eventOf("client", "session-established", {}, from);
+    expect((await site.run("client", PING)).code).toBe(0);
+    // The ledger itself cannot change in a running agent.
+    const agent = site.agent("client");
+    const before = agent.launch.provisioning as Provisioning;
+    const moved = { ...before, contracts, ledger: { directory: bed.folder("server") } };
+    expect(await agent.reload(moved)).toMatchObject({
+      state: "refused",
+      error: { code: "UPDATE_NEEDS_RESTART" },
+    });
+    await agent.reload({ ...before, contracts });
   },
   MINUTE_MS,
 );

@@ -17,6 +17,8 @@ export interface LoadPlan {
   readonly rate: number;
   readonly seconds?: number;
   readonly flows?: number;
+  /** Silence after which the receiver has heard all; 1,000 ms. */
+  readonly quietMs?: number;
 }
 
 export interface LoadTurn {
@@ -43,7 +45,7 @@ export async function runLoad(site: Site, plan: LoadPlan): Promise<LoadTurn> {
   const port = String(plan.port);
   const lasting = String(seconds + 15);
   const receiveCommand = [UDP_LOAD, "receive", "--port", port, "--seconds", lasting];
-  receiveCommand.push("--quiet-ms", String(QUIET_MS), "--run", run);
+  receiveCommand.push("--quiet-ms", String(plan.quietMs ?? QUIET_MS), "--run", run);
   const receiving = site.run("server", receiveCommand, { timeoutMs: (seconds + 20) * 1_000 });
   await waitFor("the receiver to be bound", async () => {
     const table = await site.run("server", ["cat", "/proc/net/udp", "/proc/net/udp6"]);

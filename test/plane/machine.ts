@@ -5,15 +5,21 @@
  */
 import { compileProvisioning } from "../../src/agent/compiled.ts";
 import { addressOfBytes, innerMtuOf } from "../../src/agent/own-addresses.ts";
+import { partDigestsOf } from "../../src/agent/part-digests.ts";
+import { aligned, positionsOf } from "../../src/agent/positions.ts";
+import type { Prepared } from "../../src/agent/preparation.ts";
 import { type Provisioning, parseProvisioning } from "../../src/agent/provisioning.ts";
 import { PuntReader } from "../../src/agent/punt-reader.ts";
+import type { Remembered } from "../../src/agent/remembered.ts";
 import { Routes } from "../../src/agent/routes.ts";
 import { SessionDriver } from "../../src/agent/session-driver.ts";
-import { snapshotFields } from "../../src/agent/snapshot-fields.ts";
+import { type SnapshotFields, snapshotFields } from "../../src/agent/snapshot-fields.ts";
+import { AgentUpdates, type Running, type UpdateResult } from "../../src/agent/updates.ts";
 import { WorkerCommands } from "../../src/agent/worker-commands.ts";
 import type { PlaneLink } from "../../src/agent/worker-link.ts";
 import { buildPlane, COUNTER_NAMES, publishCounters } from "../../src/agent/worker-plane.ts";
 import type { WorkerSetup } from "../../src/agent/worker-setup.ts";
+import { COMMAND } from "../../src/dataplane/control-records.ts";
 import { Counters, countersBytes } from "../../src/dataplane/counters.ts";
 import { DROP_NAMES } from "../../src/dataplane/drop-reasons.ts";
 import { Ingress } from "../../src/dataplane/ingress.ts";
@@ -37,6 +43,8 @@ const POOL_PACKETS = 8192;
 const ROOM_BYTES = 2048 + 128;
 const SESSIONS = 256;
 const RING_SLOTS = 2048;
+/** That an update may bring. */
+const SPARE_PEERS = 4;
 
 let shared: Shim | undefined;
 
@@ -171,6 +179,14 @@ export interface MachineOptions {
   readonly flowFile?: string;
 }
 
+/** Room for a small snapshot. */
+const AREA_BYTES = 256 * 1024;
+
+/** As preparation.ts has it from a child, in this process. */
+function prepared(provisioning: Provisioning, fresh = provisioning): Prepared {
+  return { provisioning, ...compileProvisioning(provisioning), digests: partDigestsOf(fresh) };
+}
+
 export class Machine {
   readonly plane: Plane;
   readonly ingress: Ingress;
@@ -179,6 +195,9 @@ export class Machine {
   readonly provisioning: Provisioning;
   readonly events: AbsEvent[];
   readonly link: PlaneLink;
+  readonly updates: AgentUpdates;
+  readonly #synced = new Map<number, () => void>();
+  #wallMs = 0;
   lastStamp: Uint8Array | undefined;
   readonly #commands: WorkerCommands;
   readonly #keys: number;
@@ -186,23 +205,26 @@ export class Machine {
   constructor(options: MachineOptions) {
     const shim = testShim();
     this.provisioning = parseProvisioning(JSON.stringify(options.provisioning), "test.yaml");
-    const compiled = compileProvisioning(this.provisioning);
-    const { blob, count } = compiled.signatures.expressions;
-    const database = count === 0 ? undefined : databaseOf(shim, blob, count);
     const own = [options.address, ...(options.address6 === undefined ? [] : [options.address6])];
-    const snapshot = packSnapshot(
-      snapshotFields({
-        provisioning: this.provisioning,
-        ...compiled,
-        database,
+    const snapshotOf = (running: Prepared) => {
+      const { blob, count } = running.signatures.expressions;
+      return snapshotFields({
+        ...running,
+        database: count === 0 ? undefined : databaseOf(shim, blob, count),
         ownAddresses: own.map(addressOfBytes),
         ownMac: options.mac,
-        innerMtu: innerMtuOf(1500, this.provisioning),
-        mac1Key: mac1KeyOf(this.provisioning.node.staticKey.publicKey),
-      }),
-    );
-    const area = new SharedArrayBuffer(snapshot.length + 64);
-    new Uint8Array(area).set(snapshot);
+        innerMtu: innerMtuOf(1500, running.provisioning),
+        mac1Key: mac1KeyOf(running.provisioning.node.staticKey.publicKey),
+      });
+    };
+    const first: Running = {
+      ...prepared(this.provisioning),
+      database: undefined,
+      generation: 0,
+      since: new Date(),
+    };
+    const areas = [new SharedArrayBuffer(AREA_BYTES), new SharedArrayBuffer(AREA_BYTES)] as const;
+    new Uint8Array(areas[0]).set(packSnapshot(snapshotOf(first)));
     const setup: WorkerSetup = {
       shimPath: shim.path,
       insidePort: options.insidePort,
@@ -212,7 +234,7 @@ export class Machine {
       descriptors: [],
       doorbell: -1,
       busy: true,
-      peers: this.provisioning.peers.length,
+      peers: this.provisioning.peers.length + SPARE_PEERS,
       tags: this.provisioning.tags.length,
       bindings: 1024,
       pairs: 1024,
@@ -225,12 +247,12 @@ export class Machine {
       punts: newRing(1024 * 1024),
       sessions: new SharedArrayBuffer(sessionTableBytes(SESSIONS)),
       counters: new SharedArrayBuffer(countersBytes(COUNTER_NAMES.length)),
-      snapshots: [area, area],
+      snapshots: areas,
     };
     this.plane = buildPlane(shim, setup).plane;
     this.ingress = new Ingress(this.plane);
     this.#commands = new WorkerCommands(shim, this.plane, setup);
-    this.link = localLink(setup);
+    this.link = localLink(setup, (number) => this.#synced.get(number)?.());
     const log = new EventList();
     this.events = log.events;
     const routes = new Routes(this.provisioning);
@@ -264,8 +286,54 @@ export class Machine {
       },
       onChange: () => {},
     });
-    const names = { provisioning: this.provisioning, ...compiled };
-    this.reader = new PuntReader(this.link, this.driver, names, 1500, () => {});
+    this.reader = new PuntReader(this.link, this.driver, first, 1500, () => {});
+    this.updates = this.#updates(first, snapshotOf, areas);
+  }
+
+  #updates(
+    first: Running,
+    snapshotOf: (running: Prepared) => SnapshotFields,
+    areas: readonly SharedArrayBuffer[],
+  ): AgentUpdates {
+    const { driver, reader } = this;
+    const parts = {
+      shim: testShim(),
+      worker: {
+        pack: packSnapshot,
+        load: (packed: Uint8Array, generation: number) => this.#load(areas, packed, generation),
+      },
+      driver,
+      reader,
+      remembered: { provisioning: this.provisioning } as Remembered,
+      events: driver.parts.events,
+      contractsOf: ({ contracts }: Provisioning) => contracts,
+      moving: () => {},
+      moved: () => {},
+      snapshotOf,
+      openDatabase: () => Promise.resolve(undefined),
+      prepare: () => Promise.reject(new Error("a test gives the file")),
+      failed: () => {},
+      clock: () => ({ now: this.plane.nowUs as Micros, wall: this.#wallMs as WallMillis }),
+    };
+    return new AgentUpdates(parts, first);
+  }
+
+  #load(areas: readonly SharedArrayBuffer[], packed: Uint8Array, generation: number) {
+    const area = generation & 1;
+    new Uint8Array(areas[area] ?? new ArrayBuffer(0)).set(packed);
+    this.link.send(COMMAND.snapshot, area, generation);
+    this.link.send(COMMAND.sync, generation);
+    return new Promise<void>((resolve) => {
+      this.#synced.set(generation, resolve);
+    });
+  }
+
+  /** Another provisioning file; the caller lets time pass until it is in force. */
+  update(file: object): Promise<UpdateResult> {
+    const fresh = parseProvisioning(JSON.stringify(file), "test.yaml");
+    return this.updates.applyUpdate(({ provisioning }) =>
+      prepared(aligned(fresh, positionsOf(provisioning)), fresh),
+    );
   }
 
   /** Ends the agent as a killed process would: what it held is freed, and nobody is told. */
@@ -296,6 +364,7 @@ export class Machine {
   turn(nowUs: number, wallMs = 1_700_000_000_000 + nowUs / 1000): void {
     const { plane } = this;
     plane.nowUs = nowUs;
+    this.#wallMs = wallMs;
     plane.nowSeconds = Math.floor(nowUs / 1e6);
     plane.wallSeconds = Math.floor(wallMs / 1e3);
     this.#commands.carryOut();
@@ -327,7 +396,7 @@ export class Machine {
 }
 
 /** The main thread's end of the rings, in the same thread. */
-function localLink(setup: WorkerSetup): PlaneLink {
+function localLink(setup: WorkerSetup, synced: (number: number) => void): PlaneLink {
   const commands = new RecordRing(setup.commands);
   const sendBytes = (type: number, bytes: Uint8Array) => {
     const at = commands.begin(type, bytes.length);
@@ -341,6 +410,6 @@ function localLink(setup: WorkerSetup): PlaneLink {
     punts: new RecordRing(setup.punts),
     send: (type, ...words) => sendBytes(type, new Uint8Array(Uint32Array.from(words).buffer)),
     sendBytes,
-    synced: () => {},
+    synced,
   };
 }

@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { generateContractSecret, generateKeyPair, generateTag } from "../../src/agent/keys.ts";
+import type { UpdateResult } from "../../src/agent/updates.ts";
 import type { Ends } from "./frames.ts";
 import { FarEnd, givePorts, Machine, poolAvailable, portPair } from "./machine.ts";
 
@@ -72,7 +73,7 @@ export class Pair {
   carry: (frame: Uint8Array, from: Side) => readonly Uint8Array[] = (frame) => [frame];
   nowUs: number;
   wallMs = 1_700_000_000_000;
-  readonly provisioning: { readonly web: NodeFile; readonly db: NodeFile };
+  readonly provisioning: { web: NodeFile; db: NodeFile };
   /** Frames sent so far are counted, but only kept while this is set. */
   keepsCarried = true;
   readonly #ports: { readonly [port: string]: readonly [number, number] };
@@ -147,6 +148,24 @@ export class Pair {
     this.dbKernel.send(...frames);
     this.run(20_000);
     return this.webKernel.receive();
+  }
+
+  /** Changes an agent's provisioning while it runs; resolves when it is in force, or refused. */
+  async update(side: Side, edit: (file: NodeFile) => void): Promise<UpdateResult> {
+    const file = structuredClone(this.provisioning[side]);
+    edit(file);
+    let isDone = false;
+    const update = this[side].update(file).finally(() => {
+      isDone = true;
+    });
+    update.catch(() => {});
+    while (!isDone) {
+      await new Promise((resolve) => setImmediate(resolve));
+      this.run(1_000);
+    }
+    const result = await update;
+    this.provisioning[side] = file;
+    return result;
   }
 
   #carryAll(): boolean {
@@ -252,17 +271,33 @@ function peer(
 export function play(options: PairOptions, scenario: (pair: Pair) => void): void {
   const pair = new Pair(options);
   const before = poolAvailable();
-  let held = 0;
-  let after = before;
   try {
     scenario(pair);
-    pair.run(6_000_000, 100_000);
-    held = pair.web.plane.holds.count + pair.db.plane.holds.count;
   } finally {
-    pair.webKernel.receive();
-    pair.dbKernel.receive();
-    after = pair.close();
+    end(pair, before);
   }
+}
+
+/** As play(), for a scenario that waits for updates. */
+export async function playUpdates(
+  options: PairOptions,
+  scenario: (pair: Pair) => Promise<void>,
+): Promise<void> {
+  const pair = new Pair(options);
+  const before = poolAvailable();
+  try {
+    await scenario(pair);
+  } finally {
+    end(pair, before);
+  }
+}
+
+function end(pair: Pair, before: number): void {
+  pair.run(6_000_000, 100_000);
+  const held = pair.web.plane.holds.count + pair.db.plane.holds.count;
+  pair.webKernel.receive();
+  pair.dbKernel.receive();
+  const after = pair.close();
   if (held !== 0) throw new Error(`${held} packets are held for more than six seconds`);
   if (after !== before) throw new Error(`${before - after} buffers were lost`);
 }

@@ -1,0 +1,161 @@
+/**
+ * Reading what an agent is to enforce, in a child process (`abs agent read-provisioning`): ten
+ * thousand signatures take a second and a hundred megabytes, which must not be the main thread's.
+ * The child reads the provisioning file and all that it names, compiles policy and signatures, and
+ * answers in frames on its standard output; a frame is a length u32 and a structured clone
+ * (bun:jsc), small enough to be taken between two turns of the main thread. Hyperscan's part is
+ * another child's, after this one (signature-database.ts).
+ */
+import { deserialize, serialize } from "bun:jsc";
+import type { CompiledSignatures } from "../dpi/compile.ts";
+import type { AppSignature } from "../dpi/signature.ts";
+import { revivedSignature } from "../dpi/signature-clone.ts";
+import { AbsError, messageOf } from "../errors.ts";
+import type { CompiledPolicy } from "../policy/compile.ts";
+import { KeyPair } from "../session/x25519.ts";
+import { FrameReader, frameOf } from "./child-frames.ts";
+import { type ChildUrgency, giveWay } from "./child-urgency.ts";
+import { compileProvisioning } from "./compiled.ts";
+import { type PartDigests, partDigestsOf } from "./part-digests.ts";
+import { aligned, type Positions } from "./positions.ts";
+import { loadUncompiled, type Provisioning } from "./provisioning.ts";
+
+/** A child that takes longer hangs. */
+const READ_MS = 300_000;
+/** A frame of so many is taken in a few milliseconds. */
+const SIGNATURES_A_FRAME = 500;
+
+export interface PreparationRequest {
+  /** Provisioning file. */
+  readonly file: string;
+  /** Those of the running agent, or of the run before. */
+  readonly positions: Positions | undefined;
+}
+
+/** All that an agent needs to enforce one provisioning. */
+export interface Prepared {
+  readonly provisioning: Provisioning;
+  readonly policy: CompiledPolicy;
+  readonly signatures: CompiledSignatures;
+  readonly digests: PartDigests;
+}
+
+interface Head {
+  readonly provisioning: Omit<Provisioning, "signatures" | "node"> & {
+    readonly node: Omit<Provisioning["node"], "staticKey">;
+  };
+  readonly policy: CompiledPolicy;
+  readonly signatures: Omit<CompiledSignatures, "contents" | "signatures">;
+  /** The enabled signatures in winning order, as positions in the list of all. */
+  readonly order: Uint32Array;
+  readonly digests: PartDigests;
+}
+
+type Frame =
+  | { readonly kind: "head"; readonly head: Head }
+  | { readonly kind: "signatures"; readonly signatures: readonly AppSignature[] }
+  | { readonly kind: "end" }
+  | { readonly kind: "error"; readonly code: string; readonly message: string; remedy: string };
+
+/**
+ * Prepares in a child, which `command` runs; `signal` ends it. Throws what reading and compiling
+ * throw, or AbsError `NOT_PREPARED` when the child fails otherwise.
+ */
+export async function prepare(
+  request: PreparationRequest,
+  command: readonly string[],
+  signal?: AbortSignal,
+  urgency: ChildUrgency = "now",
+): Promise<Prepared> {
+  const child = Bun.spawn([...command], {
+    stdin: Buffer.from(JSON.stringify(request)),
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: READ_MS,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  giveWay(child.pid, urgency);
+  const words = new Response(child.stderr).text();
+  const reader = new FrameReader();
+  let head: Head | undefined;
+  const signatures: AppSignature[] = [];
+  let isWhole = false;
+  for await (const bytes of child.stdout) {
+    reader.add(bytes);
+    for (let body = reader.next(); body !== undefined; body = reader.next()) {
+      const frame = deserialize(body.buffer as ArrayBuffer) as Frame;
+      if (frame.kind === "error") throw new AbsError(frame.code, frame.message, frame.remedy);
+      if (frame.kind === "head") head = frame.head;
+      if (frame.kind === "signatures") signatures.push(...frame.signatures.map(revivedSignature));
+      if (frame.kind === "end") isWhole = true;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+  const code = await child.exited;
+  if (isWhole && head !== undefined) return preparedOf(head, signatures);
+  const why = (await words).trim() || `it ended with ${child.signalCode ?? code}`;
+  throw new AbsError(
+    "NOT_PREPARED",
+    `The child process that reads policy and signatures failed: ${why}`,
+    "Run `abs sig lint` on the signature files; it names what is wrong.",
+  );
+}
+
+function preparedOf(head: Head, all: readonly AppSignature[]): Prepared {
+  const { provisioning, policy, signatures, order, digests } = head;
+  const node = { ...provisioning.node, staticKey: new KeyPair(provisioning.node.staticSecret) };
+  const ranked = [...order].flatMap((i) => all[i] ?? []);
+  return {
+    provisioning: { ...provisioning, node, signatures: all },
+    policy,
+    signatures: { ...signatures, contents: [], signatures: ranked },
+    digests,
+  };
+}
+
+/** The child: a PreparationRequest on standard input, frames on standard output. */
+export async function servePreparation(): Promise<void> {
+  const output = Bun.stdout.writer();
+  const send = (frame: Frame) =>
+    output.write(frameOf(serialize(frame, { binaryType: "nodebuffer" })));
+  try {
+    const request: PreparationRequest = JSON.parse(await Bun.stdin.text());
+    for (const frame of framesOf(request)) {
+      send(frame);
+      await output.flush();
+    }
+  } catch (error) {
+    const { code, remedy } =
+      error instanceof AbsError ? error : { code: "NOT_PREPARED", remedy: "" };
+    send({ kind: "error", code, message: messageOf(error), remedy });
+    process.exitCode = 1;
+  }
+  await output.end();
+}
+
+function* framesOf(request: PreparationRequest): Generator<Frame> {
+  const read = loadUncompiled(request.file);
+  Bun.gc(true); // the files' trees are as large as what was read
+  const digests = partDigestsOf(read);
+  Bun.gc(true);
+  const provisioning = request.positions === undefined ? read : aligned(read, request.positions);
+  const { policy, signatures } = compileProvisioning(provisioning);
+  const { signatures: all, node, ...rest } = provisioning;
+  const { staticKey: _, ...plainNode } = node;
+  const { contents: __, signatures: ranked, ...compiled } = signatures;
+  const position = new Map(all.map((signature, i) => [signature, i]));
+  yield {
+    kind: "head",
+    head: {
+      provisioning: { ...rest, node: plainNode },
+      policy,
+      signatures: compiled,
+      order: Uint32Array.from(ranked, (signature) => position.get(signature) ?? 0),
+      digests,
+    },
+  };
+  for (let at = 0; at < all.length; at += SIGNATURES_A_FRAME) {
+    yield { kind: "signatures", signatures: all.slice(at, at + SIGNATURES_A_FRAME) };
+  }
+  yield { kind: "end" };
+}
