@@ -6,7 +6,7 @@ import { setPriority } from "node:os";
 
 export type ChildUrgency = "now" | "beside-traffic";
 
-const NICE = 5;
+const NICE = 15;
 
 export function giveWay(pid: number, urgency: ChildUrgency): void {
   if (urgency === "now") return;

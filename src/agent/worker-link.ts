@@ -12,6 +12,7 @@ import { newRing, RecordRing } from "../dataplane/record-ring.ts";
 import { SessionTable, sessionTableBytes } from "../dataplane/session-table.ts";
 import { packSnapshot } from "../dataplane/snapshot.ts";
 import { AbsError } from "../errors.ts";
+import { PairCensus } from "./pair-census.ts";
 import type { SnapshotFields } from "./snapshot-fields.ts";
 import { COUNTER_NAMES } from "./worker-plane.ts";
 import {
@@ -58,6 +59,7 @@ export class WorkerLink implements PlaneLink {
   readonly #ring = new Uint8Array(new BigUint64Array([1n]).buffer);
   readonly #worker: Worker;
   readonly #setup: WorkerSetup;
+  readonly #pairs: PairCensus;
   #area = 0;
   #syncNumber = 0;
   #syncAnswers: Promise<void> = Promise.resolve();
@@ -66,6 +68,7 @@ export class WorkerLink implements PlaneLink {
 
   constructor(plan: WorkerPlan, snapshot: SnapshotFields) {
     this.#doorbell = eventDescriptor();
+    this.#pairs = new PairCensus(plan.pairs);
     this.#snapshots = [
       new SharedArrayBuffer(SNAPSHOT_AREA_BYTES),
       new SharedArrayBuffer(SNAPSHOT_AREA_BYTES),
@@ -201,10 +204,13 @@ export class WorkerLink implements PlaneLink {
     new Uint8Array(this.#snapshots[area === 0 ? 0 : 1]).set(packed);
   }
 
-  /** A snapshot as load() takes it. Throws AbsError `SNAPSHOT_TOO_LARGE`. */
+  /** A snapshot as load() takes it. Throws AbsError `SNAPSHOT_TOO_LARGE` or `PAIRS_FULL`. */
   pack(snapshot: SnapshotFields): Uint8Array {
     const packed = packSnapshot(snapshot);
-    if (packed.length <= SNAPSHOT_AREA_BYTES) return packed;
+    if (packed.length <= SNAPSHOT_AREA_BYTES) {
+      this.#pairs.add(snapshot);
+      return packed;
+    }
     throw new AbsError(
       "SNAPSHOT_TOO_LARGE",
       `Policy, signatures and peers take ${packed.length} bytes; ${SNAPSHOT_AREA_BYTES} fit.`,

@@ -5,6 +5,9 @@
  */
 import { describe, expect, test } from "bun:test";
 import { generateKeyPair, generateTag } from "../../src/agent/keys.ts";
+import { policyNames } from "../../src/agent/provisioning.ts";
+import { PolicyAnswers } from "../../src/policy/question.ts";
+import { Prng, seed } from "../prng.ts";
 import { reversed, TCP, text, udp } from "./frames.ts";
 import { type NodeFile, type Pair, playUpdates, WEB_TO_DB } from "./pair.ts";
 import { TcpTalk } from "./rare-frames.ts";
@@ -361,3 +364,39 @@ async function toMode(pair: Pair, mode: string): Promise<void> {
     });
   }
 }
+
+/** Rules for datagrams of app1 from web, a few ports each; what is not named is denied. */
+function randomRules(prng: Prng): object[] {
+  return Array.from({ length: prng.below(5) }, (_, i) => {
+    const low = 6_000 + prng.below(8);
+    const port = `${low}-${low + prng.below(4)}`;
+    const to = { protocol: prng.oneIn(4) ? "tcp" : "udp", port };
+    const app = prng.oneIn(3) ? {} : { app: prng.oneIn(4) ? "app2" : "app1" };
+    const action = prng.oneIn(3) ? "deny" : "allow";
+    return { id: `r${i}`, direction: "in", from: { agent: "web" }, ...app, to, action };
+  });
+}
+
+test(`each datagram meets the policy of its moment, as explain says it (SEED=${seed})`, async () => {
+  const prng = new Prng(seed);
+  await playUpdates({}, async (pair) => {
+    const address = { version: 4, words: [0, 0, 0, 0x0a000001] } as const;
+    const asked = { direction: "in", peer: "web", address, protocol: 17, app: "app1" } as const;
+    for (let round = 0; round < 150; round++) {
+      await pair.update("db", (file) => {
+        file.policy.rules = randomRules(prng);
+      });
+      const { provisioning } = pair.db.updates.running;
+      const answers = new PolicyAnswers(provisioning.policy, policyNames(provisioning));
+      for (let i = 0; i < 8; i++) {
+        const port = 6_000 + prng.below(12);
+        // Some of these are flows of rounds before, which were decided again.
+        const frame = udp(WEB_TO_DB, 5_000 + prng.below(4), port, GREETING);
+        const isAllowed = answers.answer({ ...asked, port }).action === "allow";
+        expect(pair.webSends(frame).length === 1, `round ${round}, port ${port}`).toBe(isAllowed);
+      }
+    }
+    expect(pair.db.updates.enforced.generation).toBeGreaterThan(100);
+    expect(pair.web.drops()).toEqual(new Map());
+  });
+});
