@@ -44,13 +44,34 @@ export function applyBlock(
   body: BlockBody,
   crypto: LedgerCrypto,
 ): ChainState | Refusal {
+  const known = applied.get(core);
+  if (known?.state === state && known.body === body) return known.result;
+  const result = judgeBlock(state, core, body, crypto);
+  applied.set(core, { state, body, result });
+  return result;
+}
+
+/**
+ * The last judgement of each core, as long as somebody holds it. One message is judged more than
+ * once where it is repeated, and where many nodes are in one process.
+ */
+const applied = new WeakMap<
+  BlockCore,
+  { readonly state: ChainState; readonly body: BlockBody; readonly result: ChainState | Refusal }
+>();
+
+function judgeBlock(
+  state: ChainState,
+  core: BlockCore,
+  body: BlockBody,
+  crypto: LedgerCrypto,
+): ChainState | Refusal {
   const misfit = coreFault(state, core);
   if (misfit !== undefined) return misfit;
-  const applied = applyBody(state, core, body, crypto);
-  if ("fault" in applied) return applied;
-  const wrong = rootFault(core, applied);
-  if (wrong !== undefined) return wrong;
-  return nextState(state, core, applied);
+  const after = applyBody(state, core, body, crypto);
+  if ("fault" in after) return after;
+  const wrong = rootFault(core, after);
+  return wrong ?? nextState(state, core, after);
 }
 
 export type BlockPlan = {
@@ -89,9 +110,21 @@ export function draftBlock(
   return "fault" in next ? next : { core, next };
 }
 
-/** The same chain with its tip sealed by this quorum. */
+/** The same chain with its tip sealed by this quorum; equal seals of a state give one value. */
 export function withSeal(state: ChainState, seal: TipSeal): ChainState {
-  return { ...state, seal };
+  const known = sealed.get(state);
+  if (known?.seal !== undefined && isSameSeal(known.seal, seal)) return known;
+  const next = { ...state, seal };
+  sealed.set(state, next);
+  return next;
+}
+
+/** By what was sealed: the last seal of each. */
+const sealed = new WeakMap<ChainState, ChainState>();
+
+function isSameSeal(one: TipSeal, other: TipSeal): boolean {
+  const isSamePlace = one.attempt === other.attempt && one.view === other.view;
+  return isSamePlace && one.beta === other.beta && one.committee === other.committee;
 }
 
 /** What of a core is wrong before its body is looked at. */

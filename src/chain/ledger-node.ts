@@ -92,11 +92,18 @@ export function masterId(node: LedgerNode): NodeId {
 }
 
 /** Members whose keys count at the open height, by id. */
-export function memberIds(node: LedgerNode): NodeId[] {
-  const height = openHeight(node);
-  const ids = [...node.chain.members.keys()].sort();
-  return ids.filter((nodeId) => memberKeysAt(node.chain, nodeId, height) !== undefined);
+export function memberIds(node: LedgerNode): readonly NodeId[] {
+  const { chain } = node;
+  const known = membersOf.get(chain);
+  if (known !== undefined) return known;
+  const height = nextHeight(chain);
+  const ids = [...chain.members.keys()].sort();
+  const members = ids.filter((nodeId) => memberKeysAt(chain, nodeId, height) !== undefined);
+  membersOf.set(chain, members);
+  return members;
 }
+
+const membersOf = new WeakMap<ChainState, readonly NodeId[]>();
 
 export function write(node: LedgerNode, entry: LogEntry): void {
   node.outputs.push({ kind: "write", entry });
