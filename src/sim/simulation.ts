@@ -4,15 +4,16 @@
  * Nothing here sleeps, nothing reads a clock or a random number that the seed does not give.
  */
 import type { Height, NodeId } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
-import type { LedgerMessage } from "../chain/message-types.ts";
+import { decodeMessage, encodeMessage, type MessageRead } from "../chain/message-codec.ts";
+import type { CommitMessage, LedgerMessage } from "../chain/message-types.ts";
 import type { Output, TimerName } from "../chain/step-types.ts";
 import { messageOf } from "../errors.ts";
+import { ActiveFaults } from "./active-faults.ts";
 import { Actor, type Surroundings } from "./actor.ts";
 import { ChainChecks } from "./chain-checks.ts";
 import type { DiskOutput } from "./disk.ts";
 import { EventQueue } from "./event-queue.ts";
-import { FAULTS_END_MS, type Fault, type FaultKind, isActive, type Participant } from "./fault.ts";
+import { FAULTS_END_MS, type Fault, type FaultKind, type Participant } from "./fault.ts";
 import { JustificationChecks } from "./justification-checks.ts";
 import { Liar } from "./liar.ts";
 import type { Frame, LieKind } from "./lie.ts";
@@ -54,6 +55,7 @@ class Simulation implements Surroundings {
   private readonly events = new EventQueue<() => void>();
   private readonly network: Network;
   private readonly actors: Actor[] = [];
+  private readonly active: ActiveFaults;
   private readonly liars = new Map<Actor, Liar>();
   private readonly places = new Map<NodeId, Actor[]>();
   private readonly twinPrng: Prng;
@@ -62,6 +64,9 @@ class Simulation implements Surroundings {
   private readonly justifications = new JustificationChecks();
   private readonly chain: ChainChecks;
   private readonly proposed = new Set<string>();
+  /** What honest participants repeat is encoded, decoded and looked at once. */
+  private readonly read = new WeakMap<LedgerMessage, MessageRead>();
+  private readonly looked = new WeakSet<LedgerMessage>();
   private readonly faults: Partial<Record<FaultKind, number>> = {};
   private readonly lies: Partial<Record<LieKind, number>> = {};
   private readonly rounds = new Set<string>();
@@ -76,6 +81,7 @@ class Simulation implements Surroundings {
   ) {
     const { seed, faults } = scenario;
     this.world = new World(scenario);
+    this.active = new ActiveFaults(faults);
     this.twinPrng = Prng.of(seed, 2);
     this.tornPrng = Prng.of(seed, 3);
     this.network = new Network(seed, faults, (kind) => count(this.faults, kind));
@@ -297,36 +303,29 @@ class Simulation implements Surroundings {
     actor.downUntilMs = Math.max(actor.downUntilMs, untilMs);
   }
 
-  private active(kind: FaultKind, { index }: Actor): Fault | undefined {
-    return this.scenario.faults.find(
-      (fault) =>
-        fault.kind === kind && isActive(fault, this.nowMs) && fault.participants.includes(index),
-    );
-  }
-
   // ---- what actors ask for
 
-  clockOffsetMs(actor: Actor): number {
-    if (this.scenario.faults.length === 0) return 0;
-    const skew = this.active("clock-skew", actor);
+  clockOffsetMs({ index }: Actor): number {
+    const skew = this.active.find("clock-skew", index, this.nowMs);
     if (skew !== undefined) count(this.faults, "clock-skew");
-    const jump = this.active("clock-jump", actor);
+    const jump = this.active.find("clock-jump", index, this.nowMs);
     if (jump === undefined) return skew?.ms ?? 0;
     count(this.faults, "clock-jump");
     const isForth = this.nowMs < (jump.fromMs + jump.untilMs) / 2;
     return (skew?.ms ?? 0) + (isForth ? jump.ms : -jump.ms);
   }
 
-  syncMs(actor: Actor): number | undefined {
-    if (this.active("disk-full", actor) !== undefined) return undefined;
-    const slow = this.active("disk-slow", actor);
+  syncMs({ index }: Actor): number | undefined {
+    if (this.active.find("disk-full", index, this.nowMs) !== undefined) return undefined;
+    const slow = this.active.find("disk-slow", index, this.nowMs);
     if (slow !== undefined) count(this.faults, "disk-slow");
     return slow?.ms ?? SYNC_MS;
   }
 
   diskFailed(actor: Actor): void {
     count(this.faults, "disk-full");
-    this.takeDown(actor, this.active("disk-full", actor)?.untilMs ?? this.nowMs, false);
+    const full = this.active.find("disk-full", actor.index, this.nowMs);
+    this.takeDown(actor, full?.untilMs ?? this.nowMs, false);
   }
 
   later(ms: number, act: () => void): void {
@@ -363,8 +362,12 @@ class Simulation implements Surroundings {
   }
 
   say(actor: Actor, { to, message }: Extract<Output, { kind: "send" }>): void {
-    if (actor.isHonest) this.justifications.note(message);
-    if (actor.isHonest) this.checkHonest(actor, message);
+    if (actor.isHonest && !this.looked.has(message)) {
+      this.justifications.note(message);
+      this.checkHonest(actor, message);
+      this.looked.add(message);
+    }
+    if (actor.isHonest && message.kind === "COMMIT") this.checkCommit(message);
     if (message.kind === "ROUND_CHANGE" && actor.isHonest) {
       this.rounds.add(`${message.height} ${message.attempt} ${message.view}`);
     }
@@ -374,37 +377,30 @@ class Simulation implements Surroundings {
     const listeners = to.flatMap((nodeId) => this.listeners(nodeId).map(({ index }) => index));
     const speech = { message, to: listeners };
     const liar = this.liars.get(actor);
-    if (liar === undefined) this.sendAll(actor, encodeMessage(message), message, listeners);
+    if (liar === undefined) this.sendAll(actor, message, listeners);
     else this.sendFrames(actor, liar.tell(speech));
   }
 
   private checkHonest(actor: Actor, message: LedgerMessage): void {
     const wrong = this.votes.check(actor.nodeId, message) ?? this.justifications.check(message);
     if (wrong !== undefined) this.fail(wrong);
-    if (message.kind === "COMMIT" && message.signer === actor.nodeId) this.checkCommit(message);
   }
 
-  private checkCommit(message: LedgerMessage): void {
-    const wrong = message.kind === "COMMIT" ? this.chain.checkCommit(message) : undefined;
+  private checkCommit(message: CommitMessage): void {
+    const wrong = this.chain.checkCommit(message);
     if (wrong !== undefined) this.fail(wrong);
   }
 
   private sendFrames(actor: Actor, frames: readonly Frame[]): void {
     const byContent = Map.groupBy(frames, ({ content }) => content);
     for (const [content, group] of byContent) {
-      if (content instanceof Uint8Array) {
-        this.sendAll(
-          actor,
-          content,
-          undefined,
-          group.map(({ to }) => to),
-        );
-        continue;
+      const isMessage = !(content instanceof Uint8Array);
+      if (isMessage) this.justifications.note(content);
+      if (isMessage && content.kind === "COMMIT" && content.signer === actor.nodeId) {
+        this.checkCommit(content);
       }
-      if (content.kind === "COMMIT" && content.signer === actor.nodeId) this.checkCommit(content);
       this.sendAll(
         actor,
-        encodeMessage(content),
         content,
         group.map(({ to }) => to),
       );
@@ -414,12 +410,11 @@ class Simulation implements Surroundings {
   /** One encoding and one decoding for all who hear it: both are pure. */
   private sendAll(
     actor: Actor,
-    bytes: Uint8Array,
-    said: LedgerMessage | undefined,
+    content: LedgerMessage | Uint8Array,
     to: readonly Participant[],
   ): void {
-    const read = decodeMessage(bytes);
-    if (said !== undefined) this.justifications.note(said);
+    const read = this.readOf(content);
+    const said = content instanceof Uint8Array ? undefined : content;
     if (said !== undefined) this.trace?.message(this.nowMs, actor.index, to, said);
     if ("fault" in read) {
       if (said !== undefined && actor.isHonest)
@@ -435,6 +430,15 @@ class Simulation implements Surroundings {
         this.later(ms, () => this.deliver(actor, listener, read.message));
       }
     }
+  }
+
+  private readOf(content: LedgerMessage | Uint8Array): MessageRead {
+    if (content instanceof Uint8Array) return decodeMessage(content);
+    const known = this.read.get(content);
+    if (known !== undefined) return known;
+    const read = decodeMessage(encodeMessage(content));
+    this.read.set(content, read);
+    return read;
   }
 
   private deliver(from: Actor, to: Actor, message: LedgerMessage): void {
