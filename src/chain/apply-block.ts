@@ -44,34 +44,13 @@ export function applyBlock(
   body: BlockBody,
   crypto: LedgerCrypto,
 ): ChainState | Refusal {
-  const known = applied.get(core);
-  if (known?.state === state && known.body === body) return known.result;
-  const result = judgeBlock(state, core, body, crypto);
-  applied.set(core, { state, body, result });
-  return result;
-}
-
-/**
- * The last judgement of each core, as long as somebody holds it. One message is judged more than
- * once where it is repeated, and where many nodes are in one process.
- */
-const applied = new WeakMap<
-  BlockCore,
-  { readonly state: ChainState; readonly body: BlockBody; readonly result: ChainState | Refusal }
->();
-
-function judgeBlock(
-  state: ChainState,
-  core: BlockCore,
-  body: BlockBody,
-  crypto: LedgerCrypto,
-): ChainState | Refusal {
   const misfit = coreFault(state, core);
   if (misfit !== undefined) return misfit;
-  const after = applyBody(state, core, body, crypto);
-  if ("fault" in after) return after;
-  const wrong = rootFault(core, after);
-  return wrong ?? nextState(state, core, after);
+  const applied = applyBody(state, core, body, crypto);
+  if ("fault" in applied) return applied;
+  const wrong = rootFault(core, applied);
+  if (wrong !== undefined) return wrong;
+  return nextState(state, core, applied);
 }
 
 export type BlockPlan = {
@@ -110,21 +89,9 @@ export function draftBlock(
   return "fault" in next ? next : { core, next };
 }
 
-/** The same chain with its tip sealed by this quorum; equal seals of a state give one value. */
+/** The same chain with its tip sealed by this quorum. */
 export function withSeal(state: ChainState, seal: TipSeal): ChainState {
-  const known = sealed.get(state);
-  if (known?.seal !== undefined && isSameSeal(known.seal, seal)) return known;
-  const next = { ...state, seal };
-  sealed.set(state, next);
-  return next;
-}
-
-/** By what was sealed: the last seal of each. */
-const sealed = new WeakMap<ChainState, ChainState>();
-
-function isSameSeal(one: TipSeal, other: TipSeal): boolean {
-  const isSamePlace = one.attempt === other.attempt && one.view === other.view;
-  return isSamePlace && one.beta === other.beta && one.committee === other.committee;
+  return { ...state, seal };
 }
 
 /** What of a core is wrong before its body is looked at. */

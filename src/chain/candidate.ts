@@ -6,7 +6,6 @@
  *
  * The clock is not looked at here but at a vote: voting.ts.
  */
-import { applyBlock } from "./apply-block.ts";
 import { bindingOf, enterAttempt } from "./attempts.ts";
 import type { BlockBody, BlockCore } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
@@ -75,7 +74,7 @@ function judge(
   body: BlockBody,
   origin: Origin,
 ): Candidate | Refusal {
-  const next = applyBlock(validator.chain, core, body, validator.crypto);
+  const next = validator.rules.applyBlock(validator.chain, core, body, validator.crypto);
   if ("fault" in next) return next;
   if (core.term > validator.term) return refuse("term", `${core.term} is not known`);
   return { blockHash: next.blockHash, core, body, next, ...origin };

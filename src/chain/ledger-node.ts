@@ -3,6 +3,7 @@
  * outputs of the step at hand. docs/ledger.md "Steps". No rule of the agreement is here.
  */
 import type { SealProof } from "./block.ts";
+import { BLOCK_RULES, type BlockRules } from "./block-rules.ts";
 import { type CatchUp, createCatchUp } from "./catch-up-state.ts";
 import {
   type ChainState,
@@ -38,6 +39,7 @@ export type LedgerNode = {
   readonly nodeId: NodeId;
   readonly keys: NodeKeys;
   readonly crypto: LedgerCrypto;
+  readonly rules: BlockRules;
   readonly history: BlockHistory;
   /** At the sealed tip. */
   chain: ChainState;
@@ -67,6 +69,7 @@ export function createNode(config: ParticipantConfig): LedgerNode {
     nodeId: nodeIdOf(keys.signer.publicKey),
     keys,
     crypto: rememberingCrypto(config.crypto),
+    rules: config.rules ?? BLOCK_RULES,
     history: config.history,
     chain,
     below: config.below,

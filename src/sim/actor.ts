@@ -3,6 +3,7 @@
  * disk, clocks, timers and a life that a crash ends. It does the runner's duties of step-types.ts:
  * one event at a time, outputs in order, nothing sent before what was written is synced.
  */
+import type { BlockRules } from "../chain/block-rules.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import type { LedgerCrypto, NodeKeys } from "../chain/crypto-interface.ts";
 import type { Hash, NodeId } from "../chain/ledger-units.ts";
@@ -43,6 +44,7 @@ export type ActorConfig = {
   readonly index: Participant;
   readonly keys: NodeKeys;
   readonly crypto: LedgerCrypto;
+  readonly rules: BlockRules;
   readonly genesis: ChainState;
   readonly isMaster: boolean;
   readonly isHonest: boolean;
@@ -85,11 +87,11 @@ export class Actor {
   }
 
   boot(): void {
-    const { keys, crypto, masterTerm } = this.config;
+    const { keys, crypto, rules, masterTerm } = this.config;
     const { disk } = this;
     this.life++;
     const config = {
-      ...{ keys, crypto, log: [...disk.log], history: disk, checkpoint: undefined },
+      ...{ keys, crypto, rules, log: [...disk.log], history: disk, checkpoint: undefined },
       ...{ chain: disk.chain, below: disk.below, tipProof: disk.tipProof },
     };
     this.machine = this.isMaster

@@ -51,7 +51,8 @@ export class EventQueue<Event> {
       if (left >= size) break;
       const right = left + 1;
       const isRight =
-        right < size && this.isBefore(right, this.times[left] as number, this.orders[left] as number);
+        right < size &&
+        this.isBefore(right, this.times[left] as number, this.orders[left] as number);
       const child = isRight ? right : left;
       if (!this.isBefore(child, time, order)) break;
       this.move(child, at);

@@ -201,10 +201,10 @@ class Simulation implements Surroundings {
     const keys = this.isMaster(of) ? world.master : world.nodes[of];
     if (keys === undefined) return;
     const lies = scenario.lies.filter(({ participant }) => participant === of);
-    const { crypto, genesis } = world;
+    const { crypto, rules, genesis } = world;
     const actor = new Actor(
       {
-        ...{ index, keys, crypto, genesis },
+        ...{ index, keys, crypto, rules, genesis },
         isMaster: this.isMaster(of),
         isHonest: lies.length === 0,
         prng: Prng.of(scenario.seed, 4000 + index),

@@ -4,6 +4,7 @@
  * by noble; the others keyed hashes that a liar cannot forge (src/chain/stand-in-crypto.ts).
  */
 
+import type { BlockRules } from "../chain/block-rules.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import { encodeContract } from "../chain/contract-entry.ts";
 import type { LedgerCrypto, NodeKeys, SignatureCheck } from "../chain/crypto-interface.ts";
@@ -18,6 +19,7 @@ import { StandInRegistry } from "../chain/stand-in-crypto.ts";
 import { assert } from "../errors.ts";
 import type { EpochSeconds } from "../units.ts";
 import { Prng } from "./prng.ts";
+import { RememberedRules } from "./remembered-rules.ts";
 import type { Scenario } from "./scenario.ts";
 
 /** Wall clock at the start of every simulation. */
@@ -30,6 +32,7 @@ export class World {
   readonly master: NodeKeys;
   readonly recovery: NodeKeys;
   readonly crypto: LedgerCrypto;
+  readonly rules: BlockRules = new RememberedRules();
   readonly genesis: ChainState;
   private readonly makeKeys: () => NodeKeys;
 
