@@ -91,7 +91,7 @@ export class ByteWriter {
     this.end += sizeBytes;
     if (this.end > this.bytes.length) {
       const grown = new Uint8Array(Math.max(this.end, 2 * this.bytes.length));
-      grown.set(this.bytes.subarray(0, start));
+      grown.set(this.bytes);
       this.bytes = grown;
     }
     return start;

@@ -20,14 +20,16 @@ class VerifiedSignatures implements Verifier {
   constructor(private readonly verifier: Verifier) {}
 
   verify(check: SignatureCheck): boolean {
-    if (this.isKnown(check)) return true;
+    const key = check.signature.toHex();
+    if (this.isKnown(key, check)) return true;
     const isValid = this.verifier.verify(check);
-    if (isValid) this.remember(check);
+    if (isValid) this.remember(key, check);
     return isValid;
   }
 
   verifyMany(checks: readonly SignatureCheck[]): boolean[] {
-    const answers = checks.map((check) => this.isKnown(check));
+    const keys = checks.map(({ signature }) => signature.toHex());
+    const answers = checks.map((check, i) => this.isKnown(keys[i] ?? "", check));
     const open = checks.filter((_, i) => !answers[i]);
     if (open.length === 0) return answers;
     const found = this.verifier.verifyMany(open);
@@ -35,7 +37,7 @@ class VerifiedSignatures implements Verifier {
     return answers.map((isKnown, i) => {
       const isValid = isKnown || found[next++] === true;
       const check = checks[i];
-      if (isValid && !isKnown && check !== undefined) this.remember(check);
+      if (isValid && !isKnown && check !== undefined) this.remember(keys[i] ?? "", check);
       return isValid;
     });
   }
@@ -44,14 +46,14 @@ class VerifiedSignatures implements Verifier {
     return this.verifier.isPublicKey(publicKey);
   }
 
-  private isKnown({ hash, signature, publicKey }: SignatureCheck): boolean {
-    const known = this.valid.get(signature.toHex());
+  private isKnown(key: string, { hash, publicKey }: SignatureCheck): boolean {
+    const known = this.valid.get(key);
     return known?.publicKey === publicKey && isSame(known.hash, hash);
   }
 
-  private remember(check: SignatureCheck): void {
+  private remember(key: string, check: SignatureCheck): void {
     if (this.valid.size >= REMEMBERED_MAX) this.valid.clear();
-    this.valid.set(check.signature.toHex(), check);
+    this.valid.set(key, check);
   }
 }
 
