@@ -58,6 +58,8 @@ export type LedgerNode = {
   outputs: Output[];
   readonly line: Line;
   readonly catchUp: CatchUp;
+  /** Who was proven a liar to the others already. */
+  readonly accused: Set<string>;
 };
 
 const NO_INSTANT = { ms: 0, epoch: 0 } as Instant;
@@ -82,6 +84,7 @@ export function createNode(config: ParticipantConfig): LedgerNode {
     outputs: [],
     line: new Map(),
     catchUp: createCatchUp(config.checkpoint),
+    accused: new Set(),
   };
 }
 

@@ -43,11 +43,19 @@ export type Master = LedgerNode & {
   sealedHash: BlockHash | undefined;
   /** After a start: nothing new before q have told what they hold. */
   asking: Asking | undefined;
+  /** An operator wants to know what all hold: redraw-plan.ts. */
+  survey: Asking | undefined;
   /** A certificate's hash whose body is being fetched. */
   wanted: BlockHash | undefined;
   /** What makes this master one, repeated until a block records it. */
   readonly ownTerm: MasterTermMessage | undefined;
 };
+
+/** The FORCED_REDRAW that opens the highest attempt, if it is not below `attempt`. */
+export function newestRedraw(master: Master, attempt: Attempt): ForcedRedrawMessage | undefined {
+  const highest = Math.max(...master.redraws.keys()) as Attempt;
+  return highest >= attempt ? master.redraws.get(highest) : undefined;
+}
 
 /** Who agrees on the present attempt. */
 export function presentCommittee(master: Master): readonly NodeId[] {

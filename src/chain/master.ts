@@ -16,24 +16,35 @@ import {
 } from "./catch-up.ts";
 import { memberKeysAt } from "./chain-state.ts";
 import { contradictionChecks, readEvidence } from "./evidence.ts";
-import { createNode, openHeight, report, setTimer, takeMasterTerm } from "./ledger-node.ts";
+import {
+  createNode,
+  masterId,
+  openHeight,
+  report,
+  setTimer,
+  takeMasterTerm,
+  write,
+} from "./ledger-node.ts";
 import type { Attempt, CandidateSequence, Hash, Height, NodeId } from "./ledger-units.ts";
 import { onAbandon, onNoQuorum, onRedraw, openForced, openNext } from "./master-attempts.ts";
 import {
   dropSealed,
+  offer,
   proposeNext,
   renewStale,
+  requeue,
   resetHeight,
   sendOffered,
 } from "./master-candidate.ts";
-import { ask, onQcState } from "./master-recovery.ts";
+import { ask, onQcState, onSurvey } from "./master-recovery.ts";
 import { askBody, onResult, takeBody } from "./master-seal.ts";
-import { type Master, presentCommittee } from "./master-state.ts";
+import { type Draft, type Master, newestRedraw, presentCommittee } from "./master-state.ts";
 import type {
   BodyResponse,
   CandidateMessage,
   EvidenceMessage,
   LedgerMessage,
+  MasterTermMessage,
 } from "./message-types.ts";
 import { encodeRecord } from "./record-schema.ts";
 import { onLineTimer, onReplAck } from "./replication.ts";
@@ -55,11 +66,13 @@ export function createMaster(config: MasterConfig): Master {
     redraws: new Map(),
     sealedHash: undefined,
     asking: { nonce: config.chain.blockHash as string as Hash, answers: new Map() },
+    survey: undefined,
     wanted: undefined,
     ownTerm: config.masterTerm,
   };
   if (config.masterTerm !== undefined) takeMasterTerm(master, config.masterTerm);
   for (const entry of config.log) replay(master, entry);
+  endReign(master);
   return master;
 }
 
@@ -93,6 +106,8 @@ function replayCandidate(master: Master, message: CandidateMessage): void {
   if ("fault" in next) return;
   const draft = { core: message.core, body: message.body, next };
   master.drafts.set(blockHashOf(message.core), draft);
+  // The queue was memory: what had come as far as a candidate is not lost with it.
+  requeue(master, message.body);
   if (message.term !== master.term) return;
   master.attempt = message.attempt;
   master.offered = message;
@@ -122,6 +137,9 @@ export function stepMaster(master: Master, event: StepEvent): Output[] {
       break;
     case "redraw":
       onRedraw(master, event.redraw);
+      break;
+    case "survey":
+      onSurvey(master, event.nonce);
       break;
     case "observe":
     case "recomputed":
@@ -180,6 +198,8 @@ function receive(master: Master, from: NodeId, message: LedgerMessage): void {
       return onBodies(master, from, message);
     case "EVIDENCE":
       return onEvidence(master, message);
+    case "MASTER_TERM":
+      return onMasterTerm(master, message);
     case "DIGEST_RESP":
       return report(master, "peer-differs", `${message.signer}, height ${message.height}`);
     default:
@@ -191,21 +211,46 @@ function onBodies(master: Master, from: NodeId, message: BodyResponse): void {
   if (hasGrown) {
     dropSealedUpTo(master);
     resetHeight(master);
+    endReign(master);
     // A tip from elsewhere: what is held above it is asked anew.
     master.asking = { nonce: master.chain.blockHash as string as Hash, answers: new Map() };
     askHeaders(master, [from], openHeight(master), 64);
   }
   for (const block of others) {
-    if (!takeBody(master, block)) continue;
-    const redraw = master.redraws.get(master.attempt);
-    if (redraw !== undefined && master.offered === undefined) openForced(master, redraw);
-    else openNext(master);
+    const draft = takeBody(master, block);
+    if (draft !== undefined) offerFetched(master, draft);
   }
+}
+
+/** The body of a hash that must be carried on is here: by a redraw, ABANDONs or a new master. */
+function offerFetched(master: Master, draft: Draft): void {
+  const redraw = newestRedraw(master, master.attempt);
+  if (redraw !== undefined && redraw.attempt !== master.offered?.attempt) {
+    return openForced(master, redraw);
+  }
+  openNext(master);
+  const isIdle = master.offered === undefined && master.asking === undefined;
+  if (isIdle && master.attempt === 0 && master.stoppedBy === undefined) offer(master, draft, []);
 }
 
 function dropSealedUpTo(master: Master): void {
   const tip = master.history.at(master.chain.height);
   if (tip !== undefined) dropSealed(master, tip.body);
+}
+
+/** Another has this office: an old master that comes back learns it from whoever tells it. */
+function onMasterTerm(master: Master, message: MasterTermMessage): void {
+  if (!takeMasterTerm(master, message)) return;
+  write(master, { kind: "term", message });
+  endReign(master);
+}
+
+/** The newest term is another key's: nothing is proposed or sealed by this one any more. */
+function endReign(master: Master): void {
+  if (masterId(master) === master.nodeId || master.stoppedBy !== undefined) return;
+  master.stoppedBy = `term ${master.term} is the reign of another master, ${masterId(master)}`;
+  master.offered = undefined;
+  report(master, "new-term", master.stoppedBy);
 }
 
 /** Into the next block; there the liar is revoked. */

@@ -51,7 +51,7 @@ export function checkSeal(
 
 /** What the master signs: the SEAL's header and body. */
 export function sealWords(
-  next: ChainState,
+  next: Pick<ChainState, "chainId" | "height" | "blockHash" | "core">,
   proof: Omit<SealProof, "blockSignature">,
   masterPub: PublicKey,
 ): Draft<SealMessage> {

@@ -70,6 +70,8 @@ export type StepEvent = { readonly at: Instant } & (
       readonly contracts: readonly Uint8Array[];
       readonly records: readonly Uint8Array[];
     }
+  /** Master only: asks all what they hold of the open height, for an operator. */
+  | { readonly kind: "survey"; readonly nonce: Hash }
   /** Master only, by an operator who holds the recovery key. */
   | { readonly kind: "redraw"; readonly redraw: ForcedRedrawMessage }
 );

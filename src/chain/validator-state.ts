@@ -42,8 +42,6 @@ export type Validator = LedgerNode & {
   /** Rule 8: while the vote log is replayed nothing is signed. */
   isReplaying: boolean;
   readonly wasWiped: boolean;
-  /** Who was proven a liar to the master already. */
-  readonly accused: Set<string>;
 };
 
 /** The round of an attempt, made when it is first heard of; undefined: too far ahead. */

@@ -83,7 +83,6 @@ export function createValidator(config: ValidatorConfig): Validator {
     checkPeriodMs: config.checkPeriodMs,
     isReplaying: false,
     wasWiped: config.wasWiped,
-    accused: new Set(),
   };
   replayLog(validator, config.log);
   return validator;
@@ -110,6 +109,7 @@ export function stepValidator(validator: Validator, event: StepEvent): Output[] 
       break;
     case "propose":
     case "redraw":
+    case "survey":
       break; // A master's.
   }
   return validator.outputs;
@@ -370,8 +370,11 @@ function beginHeight(validator: Validator): void {
 
 /** Acts on receipt. */
 function onMasterTerm(validator: Validator, message: MasterTermMessage): void {
+  const before = masterId(validator);
   if (!takeMasterTerm(validator, message)) return;
   write(validator, { kind: "term", message });
+  // One that was thought lost and still listens hears that its reign is over.
+  send(validator, [before], message);
   report(validator, "new-term", `term ${message.term}`);
 }
 
