@@ -7,6 +7,7 @@ import type { BlockRules } from "../chain/block-rules.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import type { LedgerCrypto, NodeKeys } from "../chain/crypto-interface.ts";
 import type { Hash, NodeId } from "../chain/ledger-units.ts";
+import type { Master } from "../chain/master-state.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
 import type { MasterTermMessage } from "../chain/message-types.ts";
 import {
@@ -80,6 +81,11 @@ export class Actor {
     this.disk = new Disk(config.genesis);
     this.isHonest = config.isHonest;
     this.isMaster = config.isMaster;
+  }
+
+  /** The machine of a master that is up. */
+  get master(): Master | undefined {
+    return this.machine?.kind === "master" ? this.machine : undefined;
   }
 
   get isUp(): boolean {

@@ -31,7 +31,7 @@ test("liars and nodes without a memory are never more than f", () => {
 function resultOf(seed: number, kind: "loss" | undefined): SeedResult {
   return {
     ...{ seed, validators: (seed % 20) + 1, heights: 10, viewChanges: 0, attempts: 0 },
-    ...{ isReal: false, messages: 1, violation: undefined, stall: undefined },
+    ...{ isReal: false, messages: 1, violation: undefined, isStalled: false, operator: {} },
     faults: kind === undefined ? {} : { [kind]: 1 },
     lies: {},
   };

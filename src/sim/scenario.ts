@@ -3,7 +3,15 @@
  * options, and data only, so that shrink.ts can play it again with less.
  */
 import { faultsOf } from "../chain/certificate.ts";
-import { FAULT_KINDS, type Fault, type FaultKind, isObserving, makeFault } from "./fault.ts";
+import {
+  FAULT_KINDS,
+  type Fault,
+  type FaultKind,
+  isObserving,
+  isOfOperators,
+  makeFault,
+  makeMasterLoss,
+} from "./fault.ts";
 import { isMasterLie, LIE_KINDS, type Lie, type LieKind } from "./lie.ts";
 import { Prng } from "./prng.ts";
 
@@ -12,6 +20,9 @@ export const VALIDATORS_MAX = 20;
 export const HEIGHTS = 10;
 /** One seed in so many signs with secp256k1 and draws with edwards25519. */
 const REAL_EVERY = 50;
+/** Of all seeds, and of those whose committees bear no fault. */
+const MASTER_LOST_EVERY = 10;
+const NEEDED_DISK_LOST_EVERY = 3;
 
 /** What can be told only after a view failed, or with a certificate in hand. */
 const SELDOM: readonly LieKind[] = [
@@ -55,7 +66,10 @@ export function makeScenario(seed: number, options: ScenarioOptions): Scenario {
     nodes,
     heights: HEIGHTS,
     isReal: seed % REAL_EVERY === 0,
-    faults: makeFaults(prng, { nodes, spare, allowed: options.faults }),
+    faults: [
+      ...makeFaults(prng, { nodes, spare, allowed: options.faults }),
+      ...makeLosses(Prng.of(seed, 5), { nodes, f, allowed: options.faults }),
+    ],
     lies,
   };
 }
@@ -98,7 +112,9 @@ function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
 /** At least three kinds where so many are allowed. */
 function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fault[] {
   const { nodes, spare, allowed } = limits;
-  const kinds = FAULT_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
+  const kinds = FAULT_KINDS.filter(
+    (kind) => !isOfOperators(kind) && (allowed?.includes(kind) ?? true),
+  );
   const lasting = kinds.filter(isObserving);
   const passing = kinds.filter((kind) => !isObserving(kind));
   // Some twice, so that faults of a kind overlap as well.
@@ -108,4 +124,19 @@ function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fa
     ...prng.some(passing, prng.below(3)),
   ];
   return chosen.map((kind) => makeFault(kind, nodes, prng));
+}
+
+/** Losses for good: some seeds have one, all where they are asked for. */
+function makeLosses(prng: Prng, limits: Limits & { readonly f: number }): Fault[] {
+  const { nodes, f, allowed } = limits;
+  const isDue = (kind: FaultKind, turns: number): boolean =>
+    allowed === undefined ? prng.oneIn(turns) : allowed.includes(kind);
+  const losses: Fault[] = [];
+  const isReturning = isDue("master-returns", 2);
+  if (isDue("master-lost", MASTER_LOST_EVERY)) losses.push(...makeMasterLoss(nodes, prng));
+  if (!isReturning) losses.splice(1);
+  if (f === 0 && isDue("needed-disk-lost", NEEDED_DISK_LOST_EVERY)) {
+    losses.push(makeFault("needed-disk-lost", nodes, prng));
+  }
+  return losses;
 }

@@ -27,6 +27,7 @@ import {
   wrongDummy,
 } from "./lies-of-masters.ts";
 import { lineAlter, lineDrop, lyingDigest } from "./lies-of-peers.ts";
+import { forgedRedraw, forgedTerm, wrongTerm } from "./lies-of-terms.ts";
 import {
   doubleCommit,
   doublePrepare,
@@ -71,6 +72,7 @@ export const TOLD_BY_MEMBERS: Readonly<Record<Exclude<LieKind, MasterLie | Lived
   "lying-digest": lyingDigest,
   "line-drop": lineDrop,
   "line-alter": lineAlter,
+  "forged-term": forgedTerm,
 };
 
 export const TOLD_BY_MASTERS: Readonly<
@@ -81,4 +83,6 @@ export const TOLD_BY_MASTERS: Readonly<
   "wrong-dummy": wrongDummy,
   "duplicate-leaf": duplicateLeaf,
   "inflated-stake": inflatedStake,
+  "wrong-term": wrongTerm,
+  "forged-redraw": forgedRedraw,
 };
