@@ -44,7 +44,8 @@ test("a kind that is in less than one seed in a hundred is called rare", () => {
   const rare = rareKinds(tally);
   expect(rare).not.toContain("loss: 20");
   expect(rare).toContain("slow: 0");
-  expect(rare.length).toBe(FAULT_KINDS.length - 1 + LIE_KINDS.length);
+  const kinds = FAULT_KINDS.length + LIE_KINDS.length + OPERATOR_ACTS.length;
+  expect(rare.length).toBe(kinds - 1);
   addSeed(tally, resultOf(1, undefined));
   expect(rareKinds(tally)).toContain("loss: 20");
 });

@@ -83,7 +83,7 @@ type Limits = {
   readonly allowed: readonly (FaultKind | LieKind)[] | undefined;
 };
 
-/** At least one lie where f >= 1; up to f liars, up to three lies each. A master lies rarely. */
+/** At least one lie where f >= 1; up to f liars, up to three lies each. One master in four lies. */
 function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
   const { nodes, f, allowed } = limits;
   const kinds = LIE_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
@@ -100,7 +100,7 @@ function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
       share: SELDOM.includes(kind) ? 1 : prng.pick([0.1, 0.3, 1]),
     })),
   );
-  if (f > 0 && prng.oneIn(4)) {
+  if (prng.oneIn(4)) {
     const kind = prng.some(ofMaster, 1);
     lies.push(
       ...kind.map((one) => ({ kind: one, participant: nodes, share: prng.pick([0.1, 0.3]) })),
