@@ -43,6 +43,7 @@ export const MEMBER_LIES = [
   "line-alter",
   "twins",
   "forged-term",
+  "locking-leader",
 ] as const;
 
 export const MASTER_LIES = [

@@ -32,6 +32,7 @@ import {
   doubleCommit,
   doublePrepare,
   equivocatingLeader,
+  lockingLeader,
   selectiveLeader,
   silentLeader,
   unjustifiedLeader,
@@ -73,6 +74,7 @@ export const TOLD_BY_MEMBERS: Readonly<Record<Exclude<LieKind, MasterLie | Lived
   "line-drop": lineDrop,
   "line-alter": lineAlter,
   "forged-term": forgedTerm,
+  "locking-leader": lockingLeader,
 };
 
 export const TOLD_BY_MASTERS: Readonly<
