@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { faultsOf } from "../chain/certificate.ts";
 import { FAULT_KINDS, isObserving } from "./fault.ts";
 import { isMasterLie, LIE_KINDS } from "./lie.ts";
+import { OPERATOR_ACTS } from "./operator.ts";
 import { makeScenario } from "./scenario.ts";
 import { addSeed, emptyTally, rareKinds, type SeedResult } from "./tally.ts";
 

@@ -83,7 +83,10 @@ type Limits = {
   readonly allowed: readonly (FaultKind | LieKind)[] | undefined;
 };
 
-/** At least one lie where f >= 1; up to f liars, up to three lies each. One master in four lies. */
+/**
+ * At least one lie where f >= 1; up to f liars, up to three lies each. One master in four lies.
+ * Where kinds are asked for there are as many liars as can be, and each tells all that it may.
+ */
 function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
   const { nodes, f, allowed } = limits;
   const kinds = LIE_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
@@ -93,14 +96,16 @@ function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
     .filter((kind) => !isMasterLie(kind))
     .flatMap((kind) => (SELDOM.includes(kind) ? [kind, kind, kind, kind] : [kind]));
   const everybody = Array.from({ length: nodes }, (_, i) => i);
-  const liars = prng.some(everybody, f === 0 ? 0 : prng.between(1, f));
-  const lies: Lie[] = liars.flatMap((participant) =>
-    [...new Set(prng.some(ofMember, prng.between(1, 3)))].map((kind) => ({
+  const areAsked = allowed !== undefined;
+  const liars = prng.some(everybody, f === 0 || areAsked ? f : prng.between(1, f));
+  const lies: Lie[] = liars.flatMap((participant) => {
+    const told = prng.some(ofMember, areAsked ? ofMember.length : prng.between(1, 3));
+    return [...new Set(told)].map((kind) => ({
       ...{ kind, participant },
       share: SELDOM.includes(kind) ? 1 : prng.pick([0.1, 0.3, 1]),
-    })),
-  );
-  if (prng.oneIn(4)) {
+    }));
+  });
+  if (areAsked || prng.oneIn(4)) {
     const kind = prng.some(ofMaster, 1);
     lies.push(
       ...kind.map((one) => ({ kind: one, participant: nodes, share: prng.pick([0.1, 0.3]) })),
