@@ -43,7 +43,7 @@ export const MEMBER_LIES = [
   "line-alter",
   "twins",
   "forged-term",
-  "locking-leader",
+  "lock-without-commit",
 ] as const;
 
 export const MASTER_LIES = [

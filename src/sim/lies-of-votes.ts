@@ -77,23 +77,13 @@ export function selectiveLeader(countOf: (liar: LiarView) => number) {
 }
 
 /**
- * As many prepare as must, and lock; without its own COMMIT they do not decide. The next leader has
- * to carry their hash on.
+ * As many prepare as must, and lock; without this member's COMMITs they hardly decide. The next
+ * leader has to carry their hash on.
  */
-export function lockingLeader(liar: LiarView, { message, to }: Speech): LieTold {
-  if (message.kind === "PRE_PREPARE") {
-    return split(liar.prng.some(to, to.length), liar.quorum - 1, message, undefined);
-  }
-  if (message.kind !== "COMMIT") return undefined;
-  const hasLed = liar.heard.some(
-    (one) =>
-      one.kind === "PRE_PREPARE" &&
-      one.signer === liar.nodeId &&
-      one.height === message.height &&
-      one.attempt === message.attempt &&
-      one.view === message.view,
-  );
-  return hasLed ? [] : undefined;
+export function lockWithoutCommit(liar: LiarView, { message, to }: Speech): LieTold {
+  if (message.kind === "COMMIT") return [];
+  if (message.kind !== "PRE_PREPARE") return undefined;
+  return split(liar.prng.some(to, to.length), liar.quorum - 1, message, undefined);
 }
 
 export function withheldResult(_: LiarView, { message }: Speech): LieTold {

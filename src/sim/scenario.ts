@@ -108,7 +108,11 @@ function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
   if (areAsked || prng.oneIn(4)) {
     const kind = prng.some(ofMaster, 1);
     lies.push(
-      ...kind.map((one) => ({ kind: one, participant: nodes, share: prng.pick([0.1, 0.3]) })),
+      ...kind.map((one) => ({
+        kind: one,
+        participant: nodes,
+        share: areAsked ? 1 : prng.pick([0.1, 0.3]),
+      })),
     );
   }
   return lies;

@@ -32,7 +32,7 @@ import {
   doubleCommit,
   doublePrepare,
   equivocatingLeader,
-  lockingLeader,
+  lockWithoutCommit,
   selectiveLeader,
   silentLeader,
   unjustifiedLeader,
@@ -74,7 +74,7 @@ export const TOLD_BY_MEMBERS: Readonly<Record<Exclude<LieKind, MasterLie | Lived
   "line-drop": lineDrop,
   "line-alter": lineAlter,
   "forged-term": forgedTerm,
-  "locking-leader": lockingLeader,
+  "lock-without-commit": lockWithoutCommit,
 };
 
 export const TOLD_BY_MASTERS: Readonly<
