@@ -5,6 +5,7 @@
 import { faultsOf } from "../chain/certificate.ts";
 import {
   FAULT_KINDS,
+  FAULTS_END_MS,
   type Fault,
   type FaultKind,
   isObserving,
@@ -22,6 +23,7 @@ export const HEIGHTS = 10;
 const REAL_EVERY = 50;
 /** Of all seeds, and of those whose committees bear no fault. */
 const MASTER_LOST_EVERY = 10;
+const HOUR_MS = 3_600_000;
 const NEEDED_DISK_LOST_EVERY = 3;
 
 /** What can be told only after a view failed, or with a certificate in hand. */
@@ -67,7 +69,9 @@ export function makeScenario(seed: number, options: ScenarioOptions): Scenario {
     heights: HEIGHTS,
     isReal: seed % REAL_EVERY === 0,
     faults: [
-      ...makeFaults(prng, { nodes, spare, allowed: options.faults }),
+      ...makeFaults(prng, { nodes, spare, allowed: options.faults }).flatMap((fault) =>
+        withWrongClock(fault, Prng.of(seed, 7), options.faults),
+      ),
       ...makeLosses(Prng.of(seed, 5), { nodes, f, allowed: options.faults }),
     ],
     lies,
@@ -133,6 +137,16 @@ function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fa
     ...prng.some(passing, prng.below(3)),
   ];
   return chosen.map((kind) => makeFault(kind, nodes, prng));
+}
+
+/** A machine that comes back without its disk often does not know the time either (rule 8). */
+function withWrongClock(fault: Fault, prng: Prng, allowed: ScenarioOptions["faults"]): Fault[] {
+  const isAllowed = allowed?.includes("clock-skew") ?? true;
+  if (!isObserving(fault.kind) || !isAllowed || prng.oneIn(2)) return [fault];
+  const fromMs = fault.untilMs - 1;
+  const untilMs = Math.min(fromMs + prng.between(500, 5000), FAULTS_END_MS);
+  const ms = prng.between(1, 5) * (prng.oneIn(2) ? HOUR_MS : -HOUR_MS);
+  return [fault, { ...fault, kind: "clock-skew", fromMs, untilMs, ms }];
 }
 
 /** Losses for good: some seeds have one, all where they are asked for. */
