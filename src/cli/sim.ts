@@ -15,7 +15,7 @@ import { shrink } from "../sim/shrink.ts";
 import { playScenario, traceScenario } from "../sim/simulation.ts";
 import { notes } from "./notes.ts";
 
-const SEED_MAX = 2 ** 31;
+const SEED_MAX = 2 ** 31 - 1;
 /** Lines of the trace that are printed: the end is what matters. */
 const TRACE_LINES_MAX = 400;
 const PROGRESS_MS = 10_000;
