@@ -136,7 +136,8 @@ async function runAll({ first, count, options, args }: Run): Promise<void> {
     progress: (tally) => {
       if (performance.now() - told < PROGRESS_MS) return;
       told = performance.now();
-      notes.info(`${tally.seeds} of ${count} seeds, ${tally.violations} violations`);
+      const which = tally.failing.length > 0 ? `: seeds ${tally.failing.join(", ")}` : "";
+      notes.info(`${tally.seeds} of ${count} seeds, ${tally.violations} violations${which}`);
     },
   });
   const isWhole = options.validators === undefined && options.faults === undefined;
