@@ -5,7 +5,6 @@
  * verified at every change of the voters and at the end of each answer, the master's signature at
  * every block. docs/ledger.md "Catch-up". Answers are bounded by count and bytes.
  */
-import { applyBlock, withSeal } from "./apply-block.ts";
 import type { Block, BlockBody, BlockCore, SealedHeader } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import type { Refusal } from "./block-fault.ts";
@@ -212,14 +211,14 @@ function link(node: LedgerNode, from: NodeId, blocks: readonly Block[]): void {
   let chain = node.chain;
   let unanchored: Linked[] = [];
   for (const [i, block] of blocks.entries()) {
-    const next = applyBlock(chain, block.core, block.body, node.crypto);
+    const next = node.rules.applyBlock(chain, block.core, block.body, node.crypto);
     const child = blocks[i + 1]?.core;
     const isAnchor = child === undefined || "fault" in next || !haveSameVoters(chain, next);
     const judged = isAnchor
       ? judgeOn(node, chain, block, next)
       : judgeBelow(node, chain, { block, next, child });
     if ("fault" in judged) return refuseLink(node, from, block, judged);
-    chain = withSeal(judged.next, judged.seal);
+    chain = node.rules.withSeal(judged.next, judged.seal);
     unanchored.push({ block, judged });
     if (!isAnchor) continue;
     for (const linked of unanchored) extendChain(node, linked.block, linked.judged);

@@ -28,7 +28,6 @@ export const MESSAGE_BYTES_MAX = 1024 * 1024 - 64;
 /** Of CANDIDATE and SEAL, but for the body: room for a quorum of 20 and then some. */
 const BLOCK_WORDS_BYTES = 4096;
 
-const PREFIX_HEX = MESSAGE_PREFIX.toHex();
 const KINDS = new Map<number, MessageKind>(
   (Object.keys(MESSAGE_CODES) as MessageKind[]).map((kind) => [MESSAGE_CODES[kind], kind]),
 );
@@ -131,7 +130,7 @@ function writeHeaderAndBody(writer: ByteWriter, message: LedgerMessage | Draft):
 function readHead(
   reader: ByteReader,
 ): (MessageHeader & { readonly kind: MessageKind }) | undefined {
-  if (reader.hex(MESSAGE_PREFIX.length) !== PREFIX_HEX) reader.fail("prefix");
+  for (const byte of MESSAGE_PREFIX) if (reader.u8() !== byte) reader.fail("prefix");
   const kind = KINDS.get(reader.u8());
   const header = {
     chainId: reader.hex(32) as ChainId,

@@ -11,7 +11,7 @@ import type {
   Verifier,
   VrfVerifier,
 } from "./crypto-interface.ts";
-import type { PublicKey, VrfBeta, VrfProof, VrfPublicKey } from "./ledger-units.ts";
+import type { PublicKey, SigningHash, VrfBeta, VrfProof, VrfPublicKey } from "./ledger-units.ts";
 
 /** Some heights of a full committee; then it begins anew. */
 const REMEMBERED_MAX = 8192;
@@ -45,24 +45,30 @@ export function rememberingCrypto(
 }
 
 class VerifiedSignatures implements Verifier {
-  private readonly valid = new Set<string>();
+  /** By signature: of what it was found to be one. */
+  private readonly valid = new Map<string, SignatureCheck>();
 
   constructor(private readonly verifier: Verifier) {}
 
   verify(check: SignatureCheck): boolean {
-    return this.verifyMany([check])[0] ?? false;
+    const key = check.signature.toHex();
+    if (this.isKnown(key, check)) return true;
+    const isValid = this.verifier.verify(check);
+    if (isValid) this.keep(key, check);
+    return isValid;
   }
 
   verifyMany(checks: readonly SignatureCheck[]): boolean[] {
-    const keys = checks.map(keyOf);
-    const answers = keys.map((key) => this.valid.has(key));
+    const keys = checks.map(({ signature }) => signature.toHex());
+    const answers = checks.map((check, i) => this.isKnown(keys[i] ?? "", check));
     const open = checks.filter((_, i) => !answers[i]);
     if (open.length === 0) return answers;
     const found = this.verifier.verifyMany(open);
     let next = 0;
     return answers.map((isKnown, i) => {
       const isValid = isKnown || found[next++] === true;
-      if (isValid && !isKnown) this.keep(keys[i] ?? "");
+      const check = checks[i];
+      if (isValid && !isKnown && check !== undefined) this.keep(keys[i] ?? "", check);
       return isValid;
     });
   }
@@ -72,13 +78,22 @@ class VerifiedSignatures implements Verifier {
   }
 
   remember(check: SignatureCheck): void {
-    this.keep(keyOf(check));
+    this.keep(check.signature.toHex(), check);
   }
 
-  private keep(key: string): void {
-    if (this.valid.size >= REMEMBERED_MAX) this.valid.clear();
-    this.valid.add(key);
+  private isKnown(key: string, { hash, publicKey }: SignatureCheck): boolean {
+    const known = this.valid.get(key);
+    return known?.publicKey === publicKey && isSame(known.hash, hash);
   }
+
+  private keep(key: string, check: SignatureCheck): void {
+    if (this.valid.size >= REMEMBERED_MAX) this.valid.clear();
+    this.valid.set(key, check);
+  }
+}
+
+function isSame(one: SigningHash, other: SigningHash): boolean {
+  return one === other || Buffer.compare(one, other) === 0;
 }
 
 class VerifiedProofs implements VrfVerifier {
@@ -115,10 +130,6 @@ class VerifiedProofs implements VrfVerifier {
 }
 
 /** All three have fixed lengths in what is valid, so joined they are one key. */
-function keyOf({ hash, signature, publicKey }: SignatureCheck): string {
-  return `${publicKey}${hash.toHex()}${signature.toHex()}`;
-}
-
 function proofKey(publicKey: VrfPublicKey, alpha: Uint8Array, proof: VrfProof): string {
   return `${publicKey}${alpha.toHex()}${proof.toHex()}`;
 }
