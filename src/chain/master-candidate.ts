@@ -57,13 +57,16 @@ export function draftNext(master: Master): Draft | undefined {
 }
 
 function draftOf(master: Master, body: BlockBody): Draft | undefined {
-  const { chain, at, term, crypto } = master;
-  const timestamp = Math.max(at.epoch, chain.core.timestamp) as EpochSeconds;
-  const drafted = draftBlock(chain, { term, timestamp, body }, crypto);
+  const { chain, term, crypto } = master;
+  const drafted = draftBlock(chain, { term, timestamp: timestampOf(master), body }, crypto);
   if ("fault" in drafted) return undefined;
   const draft = { core: drafted.core, body, next: drafted.next };
   master.drafts.set(blockHashOf(drafted.core), draft);
   return draft;
+}
+
+function timestampOf({ at, chain }: Master): EpochSeconds {
+  return Math.max(at.epoch, chain.core.timestamp) as EpochSeconds;
 }
 
 /** What fits into one block, records in their order, one a subject. */
@@ -93,12 +96,12 @@ function recordOf({ term, masterPub, signature }: MasterTermMessage): Uint8Array
 }
 
 /** Whether a block on this tip may hold these; a new term's must name its master as well. */
-function mayStand(master: Master, body: Partial<BlockBody>): boolean {
-  const { masterTerm } = master;
-  const { contracts = [], records = [] } = body;
+function mayStand(master: Master, { contracts, records }: BlockBody): boolean {
+  const { chain, term, crypto, masterTerm } = master;
   const own = masterTerm === undefined ? [] : [recordOf(masterTerm)];
   const sorted = [...own, ...records].sort((one, other) => (idOf(one) < idOf(other) ? -1 : 1));
-  return draftOf(master, { contracts, records: sorted }) !== undefined;
+  const plan = { term, timestamp: timestampOf(master), body: { contracts, records: sorted } };
+  return !("fault" in draftBlock(chain, plan, crypto));
 }
 
 function idOf(bytes: Uint8Array): string {
@@ -106,38 +109,33 @@ function idOf(bytes: Uint8Array): string {
   return "complaint" in read ? `? ${bytes.toHex()}` : recordId(read.record);
 }
 
-/** Finds one item that spoils the block, by trying each alone, and takes it off the queue. */
+/**
+ * Takes the first item off the queue with which a body does not stand any more, while those before
+ * it do: an item may need an earlier one, as a stake its NODE_ADD. By halves: a block of 1,024 is
+ * searched in ten drafts.
+ */
 function dropFaulty(master: Master, body: BlockBody): boolean {
-  for (const bytes of body.records) {
-    if (!master.records.includes(bytes) || mayStand(master, { records: [bytes] })) continue;
-    master.records = master.records.filter((other) => other !== bytes);
-    report(master, "refused", `a record: ${Buffer.from(bytes.subarray(0, 200)).toString()}`);
-    return true;
+  const waiting = new Set(master.records);
+  const records = body.records.filter((bytes) => waiting.has(bytes));
+  const items = [...records, ...body.contracts];
+  const stands = (count: number): boolean => {
+    const contracts = items.slice(records.length, Math.max(count, records.length));
+    return mayStand(master, { records: records.slice(0, count), contracts });
+  };
+  if (!stands(0) || stands(items.length)) return false;
+  let [right, wrong] = [0, items.length];
+  while (wrong - right > 1) {
+    const middle = (right + wrong) >> 1;
+    if (stands(middle)) right = middle;
+    else wrong = middle;
   }
-  const half = faultyContract(master, body.contracts);
-  if (half !== undefined) {
-    master.contracts = master.contracts.filter((other) => other !== half);
-    report(master, "refused", `a contract: ${Buffer.from(half.subarray(0, 200)).toString()}`);
-    return true;
-  }
-  // Each is right alone, and together they are not: the last waits for the next block.
-  const last =
-    body.records.findLast((bytes) => master.records.includes(bytes)) ?? body.contracts.at(-1);
-  if (last === undefined || body.records.length + body.contracts.length < 2) return false;
-  master.records = [...master.records.filter((other) => other !== last)];
-  master.contracts = master.contracts.filter((other) => other !== last);
-  report(master, "refused", "an item that contradicts another of the same block");
+  const faulty = items[right];
+  if (faulty === undefined) return false;
+  master.records = master.records.filter((other) => other !== faulty);
+  master.contracts = master.contracts.filter((other) => other !== faulty);
+  const what = right < records.length ? "record" : "contract";
+  report(master, "refused", `a ${what}: ${Buffer.from(faulty.subarray(0, 200)).toString()}`);
   return true;
-}
-
-/** By halves: a block of 1,024 is searched in ten drafts. */
-function faultyContract(master: Master, contracts: readonly Uint8Array[]): Uint8Array | undefined {
-  if (contracts.length === 0) return undefined;
-  if (mayStand(master, { contracts })) return undefined;
-  if (contracts.length === 1) return contracts[0];
-  const middle = contracts.length >> 1;
-  const left = faultyContract(master, contracts.slice(0, middle));
-  return left ?? faultyContract(master, contracts.slice(middle));
 }
 
 /** On the disk, then to the committee, and again every second. */
