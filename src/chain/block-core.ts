@@ -59,6 +59,13 @@ export function encodeCore(core: BlockCore): Uint8Array {
   return writer.finish();
 }
 
+/** By core, which nobody changes once it is made. */
+const hashes = new WeakMap<BlockCore, BlockHash>();
+
 export function blockHashOf(core: BlockCore): BlockHash {
-  return taggedHash(TAG.block, encodeCore(core)) as string as BlockHash;
+  const known = hashes.get(core);
+  if (known !== undefined) return known;
+  const hash = taggedHash(TAG.block, encodeCore(core)) as string as BlockHash;
+  hashes.set(core, hash);
+  return hash;
 }

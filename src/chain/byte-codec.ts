@@ -32,24 +32,28 @@ export type CodecFault = (typeof CODEC_FAULTS)[number];
 
 const FIRST_BYTES = 512;
 
+/** Byte by byte into one array: a DataView a message costs more than all its fields. */
 export class ByteWriter {
   private bytes = new Uint8Array(FIRST_BYTES);
-  private view = new DataView(this.bytes.buffer);
   private end = 0;
 
   u8(value: number): void {
     const at = this.room(1);
-    this.view.setUint8(at, value);
+    this.bytes[at] = value;
   }
 
   u16(value: number): void {
     const at = this.room(2);
-    this.view.setUint16(at, value, false);
+    this.bytes[at] = value >>> 8;
+    this.bytes[at + 1] = value;
   }
 
   u32(value: number): void {
     const at = this.room(4);
-    this.view.setUint32(at, value, false);
+    this.bytes[at] = value >>> 24;
+    this.bytes[at + 1] = value >>> 16;
+    this.bytes[at + 2] = value >>> 8;
+    this.bytes[at + 3] = value;
   }
 
   /** A safe integer in 8 bytes. */
@@ -81,15 +85,14 @@ export class ByteWriter {
     return this.bytes.slice(0, this.end);
   }
 
-  /** Call before `view` is read: it may be another one after. */
+  /** Call before `bytes` is read: it may be another one after. */
   private room(sizeBytes: number): number {
     const start = this.end;
     this.end += sizeBytes;
     if (this.end > this.bytes.length) {
       const grown = new Uint8Array(Math.max(this.end, 2 * this.bytes.length));
-      grown.set(this.bytes.subarray(0, start));
+      grown.set(this.bytes);
       this.bytes = grown;
-      this.view = new DataView(grown.buffer);
     }
     return start;
   }
@@ -98,11 +101,8 @@ export class ByteWriter {
 export class ByteReader {
   fault: CodecFault | undefined;
   private at = 0;
-  private readonly view: DataView;
 
-  constructor(private readonly bytes: Uint8Array) {
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
+  constructor(private readonly bytes: Uint8Array) {}
 
   get offset(): number {
     return this.at;
@@ -113,19 +113,17 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.has(1) ? this.view.getUint8(this.at++) : 0;
+    return this.has(1) ? this.byte() : 0;
   }
 
   u16(): number {
-    if (!this.has(2)) return 0;
-    this.at += 2;
-    return this.view.getUint16(this.at - 2, false);
+    return this.has(2) ? this.byte() * 2 ** 8 + this.byte() : 0;
   }
 
   u32(): number {
     if (!this.has(4)) return 0;
-    this.at += 4;
-    return this.view.getUint32(this.at - 4, false);
+    const high = this.byte() * 2 ** 8 + this.byte();
+    return high * 2 ** 16 + this.byte() * 2 ** 8 + this.byte();
   }
 
   u64(): number {
@@ -206,6 +204,11 @@ export class ByteReader {
   /** The first fault counts. */
   fail(fault: CodecFault): void {
     this.fault ??= fault;
+  }
+
+  /** The next one; on entry it is there. */
+  private byte(): number {
+    return this.bytes[this.at++] ?? 0;
   }
 
   private has(sizeBytes: number): boolean {

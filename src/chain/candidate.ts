@@ -6,7 +6,6 @@
  *
  * The clock is not looked at here but at a vote: voting.ts.
  */
-import { applyBlock } from "./apply-block.ts";
 import { bindingOf, enterAttempt } from "./attempts.ts";
 import type { BlockBody, BlockCore } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
@@ -78,7 +77,7 @@ function judge(
 ): Candidate | Refusal {
   const misfit = checkpointFault(validator.catchUp.checkpoint, core);
   if (misfit !== undefined) return misfit;
-  const next = applyBlock(validator.chain, core, body, validator.crypto);
+  const next = validator.rules.applyBlock(validator.chain, core, body, validator.crypto);
   if ("fault" in next) return next;
   if (core.term > validator.term) return refuse("term", `${core.term} is not known`);
   return { blockHash: next.blockHash, core, body, next, ...origin };

@@ -153,10 +153,17 @@ export function readCommittee(reader: ByteReader): Committee {
   return reader.list(COMMITTEE_MAX, () => reader.nodeId());
 }
 
+/** By committee, which nobody changes once it is drawn. */
+const hashes = new WeakMap<Committee, Hash>();
+
 export function committeeHash(committee: Committee): Hash {
+  const known = hashes.get(committee);
+  if (known !== undefined) return known;
   const writer = new ByteWriter();
   writeCommittee(writer, committee);
-  return taggedHash(TAG.committee, writer.finish());
+  const hash = taggedHash(TAG.committee, writer.finish());
+  hashes.set(committee, hash);
+  return hash;
 }
 
 /** NO_HASH where there is no certificate. */

@@ -3,6 +3,7 @@
  * outputs of the step at hand. docs/ledger.md "Steps". No rule of the agreement is here.
  */
 import type { SealProof } from "./block.ts";
+import { BLOCK_RULES, type BlockRules } from "./block-rules.ts";
 import { type CatchUp, createCatchUp } from "./catch-up-state.ts";
 import {
   type ChainState,
@@ -40,6 +41,7 @@ export type LedgerNode = {
   readonly nodeId: NodeId;
   readonly keys: NodeKeys;
   readonly crypto: LedgerCrypto;
+  readonly rules: BlockRules;
   readonly history: BlockHistory;
   /** At the sealed tip. */
   chain: ChainState;
@@ -73,6 +75,7 @@ export function createNode(config: ParticipantConfig): LedgerNode {
     nodeId: nodeIdOf(keys.signer.publicKey),
     keys,
     crypto: rememberingCrypto(config.crypto),
+    rules: config.rules ?? BLOCK_RULES,
     history: config.history,
     chain,
     below: config.below,
@@ -100,11 +103,18 @@ export function masterId(node: LedgerNode): NodeId {
 }
 
 /** Members whose keys count at the open height, by id. */
-export function memberIds(node: LedgerNode): NodeId[] {
-  const height = openHeight(node);
-  const ids = [...node.chain.members.keys()].sort();
-  return ids.filter((nodeId) => memberKeysAt(node.chain, nodeId, height) !== undefined);
+export function memberIds(node: LedgerNode): readonly NodeId[] {
+  const { chain } = node;
+  const known = membersOf.get(chain);
+  if (known !== undefined) return known;
+  const height = nextHeight(chain);
+  const ids = [...chain.members.keys()].sort();
+  const members = ids.filter((nodeId) => memberKeysAt(chain, nodeId, height) !== undefined);
+  membersOf.set(chain, members);
+  return members;
 }
+
+const membersOf = new WeakMap<ChainState, readonly NodeId[]>();
 
 export function write(node: LedgerNode, entry: LogEntry): void {
   node.outputs.push({ kind: "write", entry });

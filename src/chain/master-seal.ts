@@ -3,7 +3,6 @@
  * the disk before the SEAL exists anywhere else, and binds after a restart: a height has one
  * sealed hash. Then the block goes down the line (replication.ts).
  */
-import { applyBlock } from "./apply-block.ts";
 import type { Block, SealProof } from "./block.ts";
 import { type CommittedCertificate, NO_QUORUM_NEEDED } from "./certificate.ts";
 import { leaderBeta, quorumFault } from "./certificate-check.ts";
@@ -95,7 +94,7 @@ export function askBody(master: Master, blockHash: BlockHash, to: readonly NodeI
 
 /** A body that was asked for: now it can be offered or sealed. */
 export function takeBody(master: Master, block: Pick<Block, "core" | "body">): Draft | undefined {
-  const next = applyBlock(master.chain, block.core, block.body, master.crypto);
+  const next = master.rules.applyBlock(master.chain, block.core, block.body, master.crypto);
   if ("fault" in next || next.blockHash !== master.wanted) return undefined;
   master.wanted = undefined;
   const draft = { core: block.core, body: block.body, next };

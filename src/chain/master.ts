@@ -4,7 +4,6 @@
  * that lies is bound by q of its committee.
  */
 
-import { applyBlock } from "./apply-block.ts";
 import { blockHashOf } from "./block-core.ts";
 import {
   askHeaders,
@@ -111,7 +110,7 @@ function replay(master: Master, entry: LogEntry): void {
 
 /** What was offered is offered again, as it was. */
 function replayCandidate(master: Master, message: CandidateMessage): void {
-  const next = applyBlock(master.chain, message.core, message.body, master.crypto);
+  const next = master.rules.applyBlock(master.chain, message.core, message.body, master.crypto);
   if ("fault" in next) return;
   const draft = { core: message.core, body: message.body, next };
   master.drafts.set(blockHashOf(message.core), draft);

@@ -24,7 +24,6 @@ export const HEADER_BYTES = 6 + 1 + 32 + 4 + 8 + 2 + 2 + 16;
 /** With room for the frame around it: a frame of the peer channel holds at most 1 MiB. */
 export const MESSAGE_BYTES_MAX = 1024 * 1024 - 64;
 
-const PREFIX_HEX = MESSAGE_PREFIX.toHex();
 const KINDS = new Map<number, MessageKind>(
   (Object.keys(MESSAGE_CODES) as MessageKind[]).map((kind) => [MESSAGE_CODES[kind], kind]),
 );
@@ -125,7 +124,7 @@ function writeHeaderAndBody(writer: ByteWriter, message: LedgerMessage | Draft):
 function readHead(
   reader: ByteReader,
 ): (MessageHeader & { readonly kind: MessageKind }) | undefined {
-  if (reader.hex(MESSAGE_PREFIX.length) !== PREFIX_HEX) reader.fail("prefix");
+  for (const byte of MESSAGE_PREFIX) if (reader.u8() !== byte) reader.fail("prefix");
   const kind = KINDS.get(reader.u8());
   const header = {
     chainId: reader.hex(32) as ChainId,

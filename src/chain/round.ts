@@ -164,6 +164,12 @@ export type Collected = {
   readonly signatures: readonly Signature[];
 };
 
+export type WantedVotes = {
+  readonly blockHash: BlockHash;
+  readonly term: Term;
+  readonly needed: number;
+};
+
 /**
  * `needed` verified votes of different seats that say the same, or undefined. Verifies no more
  * than it needs, in one call; a vote that turns out forged is dropped.
@@ -171,15 +177,19 @@ export type Collected = {
 export function collectVotes(
   node: LedgerNode,
   votes: Votes,
-  wanted: { readonly blockHash: BlockHash; readonly term: Term; readonly needed: number },
+  wanted: WantedVotes,
   /** The leader's PRE_PREPARE is its PREPARE: a second one does not count. */
   without?: Seat,
 ): Collected | undefined {
   for (;;) {
-    const matching = [...votes].filter(([seat, { message }]) => {
+    // Asked at every vote: most times there are too few, whatever they say.
+    if (votes.size < wanted.needed) return undefined;
+    const matching: (readonly [Seat, Vote])[] = [];
+    for (const entry of votes) {
+      const [seat, { message }] = entry;
       const isSame = message.blockHash === wanted.blockHash && message.term === wanted.term;
-      return isSame && seat !== without;
-    });
+      if (isSame && seat !== without) matching.push(entry);
+    }
     if (matching.length < wanted.needed) return undefined;
     matching.sort(([, one], [, other]) => Number(other.isVerified) - Number(one.isVerified));
     const chosen = matching.slice(0, wanted.needed);

@@ -4,7 +4,6 @@
  * signature hold (seal-check.ts). Two different sealed hashes at one height stop a node: it keeps
  * its data, changes nothing any more, and raises the alarm. Used by validators and by the master.
  */
-import { applyBlock, withSeal } from "./apply-block.ts";
 import type { Block, BlockCore, SealProof } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { type Refusal, refuse } from "./block-fault.ts";
@@ -29,19 +28,19 @@ export function judgeBlock(
   block: Block,
   tried: ChainState | undefined,
 ): Judged | Refusal {
-  const { chain, crypto } = node;
+  const { chain, crypto, rules } = node;
   const misfit = checkpointFault(node.catchUp.checkpoint, block.core);
   if (misfit !== undefined) return misfit;
-  const next = tried ?? applyBlock(chain, block.core, block.body, crypto);
+  const next = tried ?? rules.applyBlock(chain, block.core, block.body, crypto);
   if ("fault" in next) return next;
-  const seal = checkSeal(chain, next, block.proof, crypto);
+  const seal = rules.checkSeal(chain, next, block.proof, crypto);
   return "fault" in seal ? seal : { next, seal };
 }
 
 /** The new tip, written before anything that follows from it is sent. */
 export function extendChain(node: LedgerNode, block: Block, { next, seal }: Judged): void {
   node.below = node.chain;
-  node.chain = withSeal(next, seal);
+  node.chain = node.rules.withSeal(next, seal);
   node.tipProof = block.proof;
   if (block.proof.masterTerm !== undefined) takeMasterTerm(node, block.proof.masterTerm);
   settleTerm(node);
@@ -81,13 +80,13 @@ export function takeRival(node: LedgerNode, core: BlockCore, proof: SealProof): 
 }
 
 function takeOtherQuorum(node: LedgerNode, proof: SealProof): boolean {
-  const { below, chain, crypto, tipProof } = node;
+  const { below, chain, crypto, rules, tipProof } = node;
   if (below === undefined || tipProof === undefined) return false;
   const { attempt, view } = proof.quorum;
   if (attempt === tipProof.quorum.attempt && view === tipProof.quorum.view) return false;
-  const seal = checkSeal(below, chain, proof, crypto);
+  const seal = rules.checkSeal(below, chain, proof, crypto);
   if ("fault" in seal) return false;
-  node.chain = withSeal(chain, seal);
+  node.chain = rules.withSeal(chain, seal);
   node.tipProof = proof;
   // The disk too: an export must hold the quorum that the next core repeats.
   const stored = node.history.at(chain.height);

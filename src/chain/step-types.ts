@@ -13,6 +13,7 @@
  */
 import type { EpochSeconds } from "../units.ts";
 import type { Block, SealProof } from "./block.ts";
+import type { BlockRules } from "./block-rules.ts";
 import type { PreparedCertificate } from "./certificate.ts";
 import type { ChainState } from "./chain-state.ts";
 import type { LedgerCrypto, NodeKeys } from "./crypto-interface.ts";
@@ -145,6 +146,8 @@ export interface BlockHistory {
 export type ParticipantConfig = {
   readonly keys: NodeKeys;
   readonly crypto: LedgerCrypto;
+  /** BLOCK_RULES without. */
+  readonly rules?: BlockRules;
   /** The state at the tip of the sealed chain on this disk: genesisState() at first. */
   readonly chain: ChainState;
   /** The state below the tip, and the tip's seal; undefined at genesis. */

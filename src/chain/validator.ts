@@ -55,11 +55,11 @@ import type {
 } from "./message-types.ts";
 import { askForHeights, countHeight, endObserving, observe, replayLog } from "./recovery.ts";
 import { acknowledge, forward, onLineTimer, onReplAck } from "./replication.ts";
-import type { Candidate } from "./round.ts";
+import type { Candidate, Round } from "./round.ts";
 import { onRoundChange, onViewTimer, startViewTimer } from "./round-change.ts";
 import { proofOfSeal } from "./seal-check.ts";
 import { extendChain, judgeBlock, takeRival } from "./sealing.ts";
-import type { Output, StepEvent, TimerName, ValidatorConfig } from "./step-types.ts";
+import type { Output, OwnVote, StepEvent, TimerName, ValidatorConfig } from "./step-types.ts";
 import { peersOf, type Validator } from "./validator-state.ts";
 import { onPrePrepare, onVote, progress } from "./voting.ts";
 import { takeEvidence } from "./witness.ts";
@@ -152,7 +152,7 @@ function onTimer(validator: Validator, timer: TimerName, entropy: Hash): void {
   }
 }
 
-/** Frozen: what was sent is sent again as it was. */
+/** Frozen: what was sent is sent again as it was, where it can still matter to somebody. */
 function repeat(validator: Validator): void {
   setTimer(validator, "repeat", REPEAT_MS);
   if (validator.stoppedBy !== undefined) return;
@@ -160,8 +160,7 @@ function repeat(validator: Validator): void {
     const isPresent = round.attempt === validator.attempt;
     for (const message of round.sent.values()) {
       if (message.kind === "ABANDON") send(validator, [masterId(validator)], message);
-      // COMMITs of older attempts still decide.
-      else if (isPresent || message.kind === "COMMIT") {
+      else if (message.kind === "COMMIT" || (isPresent && mayMatter(round, message))) {
         send(validator, peersOf(validator, round), message);
       }
     }
@@ -169,6 +168,15 @@ function repeat(validator: Validator): void {
     // The clock may have come into the window meanwhile.
     if (isPresent) progress(validator, round);
   }
+}
+
+/**
+ * Rule 4: COMMITs of older views and attempts still decide, with the PRE_PREPARE of their view. A
+ * PREPARE below the own view is not needed: q that could still commit there have not left it. Of
+ * ROUND_CHANGEs only the last counts.
+ */
+function mayMatter(round: Round, { kind, view }: OwnVote): boolean {
+  return kind === "PRE_PREPARE" || view >= round.view;
 }
 
 function receive(validator: Validator, from: NodeId, message: LedgerMessage): void {

@@ -4,7 +4,7 @@
  * without it. Only valid ones are kept, so strangers cannot push them out with garbage.
  */
 import type { LedgerCrypto, SignatureCheck, Verifier, VrfVerifier } from "./crypto-interface.ts";
-import type { PublicKey, VrfBeta, VrfProof, VrfPublicKey } from "./ledger-units.ts";
+import type { PublicKey, SigningHash, VrfBeta, VrfProof, VrfPublicKey } from "./ledger-units.ts";
 
 /** Some heights of a full committee; then it begins anew. */
 const REMEMBERED_MAX = 8192;
@@ -14,24 +14,30 @@ export function rememberingCrypto(crypto: LedgerCrypto): LedgerCrypto {
 }
 
 class VerifiedSignatures implements Verifier {
-  private readonly valid = new Set<string>();
+  /** By signature: of what it was found to be one. */
+  private readonly valid = new Map<string, SignatureCheck>();
 
   constructor(private readonly verifier: Verifier) {}
 
   verify(check: SignatureCheck): boolean {
-    return this.verifyMany([check])[0] ?? false;
+    const key = check.signature.toHex();
+    if (this.isKnown(key, check)) return true;
+    const isValid = this.verifier.verify(check);
+    if (isValid) this.remember(key, check);
+    return isValid;
   }
 
   verifyMany(checks: readonly SignatureCheck[]): boolean[] {
-    const keys = checks.map(keyOf);
-    const answers = keys.map((key) => this.valid.has(key));
+    const keys = checks.map(({ signature }) => signature.toHex());
+    const answers = checks.map((check, i) => this.isKnown(keys[i] ?? "", check));
     const open = checks.filter((_, i) => !answers[i]);
     if (open.length === 0) return answers;
     const found = this.verifier.verifyMany(open);
     let next = 0;
     return answers.map((isKnown, i) => {
       const isValid = isKnown || found[next++] === true;
-      if (isValid && !isKnown) this.remember(keys[i] ?? "");
+      const check = checks[i];
+      if (isValid && !isKnown && check !== undefined) this.remember(keys[i] ?? "", check);
       return isValid;
     });
   }
@@ -40,10 +46,19 @@ class VerifiedSignatures implements Verifier {
     return this.verifier.isPublicKey(publicKey);
   }
 
-  private remember(key: string): void {
-    if (this.valid.size >= REMEMBERED_MAX) this.valid.clear();
-    this.valid.add(key);
+  private isKnown(key: string, { hash, publicKey }: SignatureCheck): boolean {
+    const known = this.valid.get(key);
+    return known?.publicKey === publicKey && isSame(known.hash, hash);
   }
+
+  private remember(key: string, check: SignatureCheck): void {
+    if (this.valid.size >= REMEMBERED_MAX) this.valid.clear();
+    this.valid.set(key, check);
+  }
+}
+
+function isSame(one: SigningHash, other: SigningHash): boolean {
+  return one === other || Buffer.compare(one, other) === 0;
 }
 
 class VerifiedProofs implements VrfVerifier {
@@ -55,7 +70,8 @@ class VerifiedProofs implements VrfVerifier {
   }
 
   verify(publicKey: VrfPublicKey, alpha: Uint8Array, proof: VrfProof): VrfBeta | undefined {
-    const key = `${publicKey}${textOf(alpha)}${textOf(proof)}`;
+    // Of fixed lengths all three, so joined they are one key.
+    const key = publicKey + alpha.toHex() + proof.toHex();
     const known = this.betas.get(key);
     if (known !== undefined) return known;
     const beta = this.verifier.verify(publicKey, alpha, proof);
@@ -68,13 +84,4 @@ class VerifiedProofs implements VrfVerifier {
   isPublicKey(publicKey: VrfPublicKey): boolean {
     return this.verifier.isPublicKey(publicKey);
   }
-}
-
-/** All three have fixed lengths in what is valid, so joined they are one key. */
-function keyOf({ hash, signature, publicKey }: SignatureCheck): string {
-  return `${publicKey}${textOf(hash)}${textOf(signature)}`;
-}
-
-function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }

@@ -3,9 +3,11 @@
  * disk, clocks, timers and a life that a crash ends. It does the runner's duties of step-types.ts:
  * one event at a time, outputs in order, nothing sent before what was written is synced.
  */
+import type { BlockRules } from "../chain/block-rules.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import type { LedgerCrypto, NodeKeys } from "../chain/crypto-interface.ts";
 import type { Hash, NodeId } from "../chain/ledger-units.ts";
+import type { Master } from "../chain/master-state.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
 import type { MasterTermMessage } from "../chain/message-types.ts";
 import {
@@ -43,6 +45,7 @@ export type ActorConfig = {
   readonly index: Participant;
   readonly keys: NodeKeys;
   readonly crypto: LedgerCrypto;
+  readonly rules: BlockRules;
   readonly genesis: ChainState;
   readonly isMaster: boolean;
   readonly isHonest: boolean;
@@ -80,16 +83,21 @@ export class Actor {
     this.isMaster = config.isMaster;
   }
 
+  /** The machine of a master that is up. */
+  get master(): Master | undefined {
+    return this.machine?.kind === "master" ? this.machine : undefined;
+  }
+
   get isUp(): boolean {
     return this.machine !== undefined;
   }
 
   boot(): void {
-    const { keys, crypto, masterTerm } = this.config;
+    const { keys, crypto, rules, masterTerm } = this.config;
     const { disk } = this;
     this.life++;
     const config = {
-      ...{ keys, crypto, log: [...disk.log], history: disk, checkpoint: undefined },
+      ...{ keys, crypto, rules, log: [...disk.log], history: disk, checkpoint: undefined },
       ...{ chain: disk.chain, below: disk.below, tipProof: disk.tipProof },
     };
     this.machine = this.isMaster

@@ -8,12 +8,23 @@ import type { Block, BlockCore } from "../chain/block.ts";
 import { encodeCore } from "../chain/block-core.ts";
 import { type ChainState, committeeOf } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import type { BlockHash, Height, NodeId } from "../chain/ledger-units.ts";
+import type { Attempt, BlockHash, Height, NodeId, PublicKey } from "../chain/ledger-units.ts";
 import type { CommitMessage } from "../chain/message-types.ts";
 import { checkSeal } from "../chain/seal-check.ts";
 import { sha256 } from "../chain/sha256.ts";
 
 type Sealed = { readonly state: ChainState; readonly blockHash: BlockHash };
+
+/** What really was said and done, as the simulation knows it. */
+export type Truth = {
+  isHonest(nodeId: NodeId): boolean;
+  /** Contracts that somebody proposed: no other may be in a block. */
+  isProposed(contract: Uint8Array): boolean;
+  /** Keys that the genesis or the recovery key gave the office. */
+  isMaster(publicKey: PublicKey): boolean;
+  /** The committee that the recovery key named; undefined: it did not. */
+  committeeAt(height: Height, attempt: Attempt): readonly NodeId[] | undefined;
+};
 
 export class ChainChecks {
   /** By height; 0 is genesis. */
@@ -25,9 +36,7 @@ export class ChainChecks {
   constructor(
     genesis: ChainState,
     private readonly crypto: LedgerCrypto,
-    private readonly isHonest: (nodeId: NodeId) => boolean,
-    /** Contracts that somebody proposed: no other may be in a block. */
-    private readonly isProposed: (contract: Uint8Array) => boolean,
+    private readonly truth: Truth,
   ) {
     this.chain = [{ state: genesis, blockHash: genesis.blockHash }];
   }
@@ -65,9 +74,13 @@ export class ChainChecks {
     const members = seal.committee.length;
     if (3 * votes <= 2 * members) return `${place} has ${votes} votes of ${members} (quorum)`;
     if (hashOfCore(block.core) !== next.blockHash) return `${place} has another block hash`;
-    if (!block.body.contracts.every(this.isProposed)) return `${place} has a contract of nobody's`;
+    if (!block.body.contracts.every((contract) => this.truth.isProposed(contract))) {
+      return `${place} has a contract of nobody's`;
+    }
+    const usurped = this.checkRecovery(block, applied);
+    if (usurped !== undefined) return `${place} ${usurped}`;
     const innocent = [...applied.members.values()].find(
-      ({ nodeId, revokedFrom }) => revokedFrom !== undefined && this.isHonest(nodeId),
+      ({ nodeId, revokedFrom }) => revokedFrom !== undefined && this.truth.isHonest(nodeId),
     );
     if (innocent !== undefined) return `${place} revokes ${innocent.nodeId}, which is honest`;
     const other = this.decided.get(applied.height);
@@ -78,12 +91,24 @@ export class ChainChecks {
     return undefined;
   }
 
+  /** Only the recovery key makes masters and names committees. */
+  private checkRecovery({ proof, core }: Block, applied: ChainState): string | undefined {
+    const keys = applied.masters.map(({ masterPub }) => masterPub);
+    if (proof.masterTerm !== undefined) keys.push(proof.masterTerm.masterPub);
+    const usurper = keys.find((key) => !this.truth.isMaster(key));
+    if (usurper !== undefined) return `has a master ${usurper} whom nobody appointed`;
+    const { redraw } = proof;
+    if (redraw === undefined) return undefined;
+    const named = this.truth.committeeAt(core.height, redraw.attempt);
+    return named?.join() === redraw.committee.join() ? undefined : "has a redraw of nobody's";
+  }
+
   /** A COMMIT that left its signer, honest or not. */
   checkCommit(commit: CommitMessage): string | undefined {
     const { height, term, attempt, view, blockHash, signer } = commit;
     const below = this.chain[height - 1]?.state;
     if (below === undefined || commit.chainId !== below.chainId) return undefined;
-    const committee = committeeOf(below, attempt);
+    const committee = this.truth.committeeAt(height, attempt) ?? committeeOf(below, attempt);
     if (!committee.includes(signer)) return undefined;
     const key = `${height} ${term} ${attempt} ${view} ${blockHash}`;
     const signers = this.commits.get(key) ?? new Set();

@@ -20,13 +20,15 @@ export class EventQueue<Event> {
 
   add(time: number, event: Event): void {
     let at = this.events.length;
-    this.write(at, time, this.count++, event);
+    const order = this.count++;
+    // The hole moves up to where the event belongs, and is written once.
     while (at > 0) {
       const parent = (at - 1) >> 1;
-      if (!this.isBefore(at, parent)) break;
-      this.swap(at, parent);
+      if ((this.times[parent] as number) <= time) break;
+      this.move(parent, at);
       at = parent;
     }
+    this.write(at, time, order, event);
   }
 
   /** Takes the first event out; undefined when there is none. */
@@ -36,29 +38,40 @@ export class EventQueue<Event> {
     const order = this.orders.pop();
     const event = this.events.pop();
     if (this.events.length === 0 || time === undefined || order === undefined) return first;
-    this.write(0, time, order, event as Event);
-    this.sink();
+    this.sink(time, order, event as Event);
     return first;
   }
 
-  private sink(): void {
+  /** The last event, whose place is gone: the hole at the top moves down to where it belongs. */
+  private sink(time: number, order: number, event: Event): void {
+    const size = this.events.length;
     let at = 0;
     for (;;) {
       const left = 2 * at + 1;
-      if (left >= this.events.length) return;
+      if (left >= size) break;
       const right = left + 1;
-      const child = right < this.events.length && this.isBefore(right, left) ? right : left;
-      if (!this.isBefore(child, at)) return;
-      this.swap(child, at);
+      const isRight =
+        right < size &&
+        this.isBefore(right, this.times[left] as number, this.orders[left] as number);
+      const child = isRight ? right : left;
+      if (!this.isBefore(child, time, order)) break;
+      this.move(child, at);
       at = child;
     }
+    this.write(at, time, order, event);
   }
 
-  private isBefore(a: number, b: number): boolean {
-    const timeA = this.times[a] as number;
-    const timeB = this.times[b] as number;
-    return (
-      timeA < timeB || (timeA === timeB && (this.orders[a] as number) < (this.orders[b] as number))
+  private isBefore(at: number, time: number, order: number): boolean {
+    const own = this.times[at] as number;
+    return own < time || (own === time && (this.orders[at] as number) < order);
+  }
+
+  private move(from: number, to: number): void {
+    this.write(
+      to,
+      this.times[from] as number,
+      this.orders[from] as number,
+      this.events[from] as Event,
     );
   }
 
@@ -66,11 +79,5 @@ export class EventQueue<Event> {
     this.times[at] = time;
     this.orders[at] = order;
     this.events[at] = event;
-  }
-
-  private swap(a: number, b: number): void {
-    const [time, order, event] = [this.times[a], this.orders[a], this.events[a]];
-    this.write(a, this.times[b] as number, this.orders[b] as number, this.events[b] as Event);
-    this.write(b, time as number, order as number, event as Event);
   }
 }

@@ -24,8 +24,18 @@ export const FAULT_KINDS = [
   "clock-skew", // wall clock off, by seconds or by hours
   "clock-jump", // wall clock is set forth, then back too far
   "master-crash", // as "crash", of the master
+  "master-lost", // keys and disk, for good: at its end the recovery key appoints an heir
+  "master-returns", // the lost one is found, and goes on where it stopped
+  "needed-disk-lost", // as "disk-lost" where a committee bears none: a redraw has to name the node
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
+
+/** These do not mend themselves: operator.ts does. */
+const OF_OPERATORS: readonly FaultKind[] = ["master-lost", "master-returns", "needed-disk-lost"];
+
+export function isOfOperators(kind: FaultKind): boolean {
+  return OF_OPERATORS.includes(kind);
+}
 
 /** Seat of the master among the participants: behind all nodes. */
 export type Participant = number;
@@ -70,6 +80,18 @@ export function makeFault(kind: FaultKind, nodes: number, prng: Prng): Fault {
   };
 }
 
+/** The master is gone until an operator acts; and is found again some time after that. */
+export function makeMasterLoss(nodes: number, prng: Prng): [Fault, Fault] {
+  const common = { participants: [nodes], share: 0, ms: 0 };
+  const fromMs = prng.between(FIRST_FAULT_MS, FAULTS_END_MS / 2);
+  const untilMs = fromMs + prng.between(300, 3000);
+  const foundMs = prng.between(untilMs + 1, FAULTS_END_MS - 2);
+  return [
+    { kind: "master-lost", fromMs, untilMs, ...common },
+    { kind: "master-returns", fromMs: foundMs, untilMs: foundMs + 1, ...common },
+  ];
+}
+
 function isOfNode(kind: FaultKind): boolean {
   return kind !== "partition" && kind !== "one-way" && !isOfLinks(kind);
 }
@@ -85,7 +107,7 @@ function isOfLinks(kind: FaultKind): boolean {
 
 function hitMax(kind: FaultKind, nodes: number): number {
   if (isOfLinks(kind)) return nodes + 1;
-  return isObserving(kind) ? 1 : Math.max(1, Math.ceil(nodes / 2));
+  return isObserving(kind) || isOfOperators(kind) ? 1 : Math.max(1, Math.ceil(nodes / 2));
 }
 
 function delayOf(kind: FaultKind, prng: Prng): number {

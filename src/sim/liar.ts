@@ -45,6 +45,7 @@ export class Liar {
       chainId: genesis.chainId,
       nodeId: actor.nodeId,
       keys,
+      recoveryPub: genesis.genesis.file.recoveryPub,
       crypto,
       prng: Prng.of(place.seed, 3000 + index),
       members: place.validators,

@@ -4,7 +4,7 @@
  * say; it signs with its own keys only. What each lie says is in lies-of-*.ts.
  */
 import type { NodeKeys } from "../chain/crypto-interface.ts";
-import type { BlockHash, ChainId, NodeId } from "../chain/ledger-units.ts";
+import type { BlockHash, ChainId, NodeId, PublicKey } from "../chain/ledger-units.ts";
 import type { LedgerMessage } from "../chain/message-types.ts";
 import type { Participant } from "./fault.ts";
 import type { Prng } from "./prng.ts";
@@ -42,6 +42,8 @@ export const MEMBER_LIES = [
   "line-drop",
   "line-alter",
   "twins",
+  "forged-term",
+  "lock-without-commit",
 ] as const;
 
 export const MASTER_LIES = [
@@ -50,6 +52,8 @@ export const MASTER_LIES = [
   "wrong-dummy",
   "duplicate-leaf",
   "inflated-stake",
+  "wrong-term",
+  "forged-redraw",
 ] as const;
 
 export const LIE_KINDS = [...MEMBER_LIES, ...MASTER_LIES] as const;
@@ -79,6 +83,8 @@ export type LiarView = {
   readonly chainId: ChainId;
   readonly nodeId: NodeId;
   readonly keys: NodeKeys;
+  /** Everybody knows it; nobody who lies can sign with it. */
+  readonly recoveryPub: PublicKey;
   readonly prng: Prng;
   /** Committee size, q and f. */
   readonly members: number;

@@ -76,6 +76,16 @@ export function selectiveLeader(countOf: (liar: LiarView) => number) {
   };
 }
 
+/**
+ * As many prepare as must, and lock; without this member's COMMITs they hardly decide. The next
+ * leader has to carry their hash on.
+ */
+export function lockWithoutCommit(liar: LiarView, { message, to }: Speech): LieTold {
+  if (message.kind === "COMMIT") return [];
+  if (message.kind !== "PRE_PREPARE") return undefined;
+  return split(liar.prng.some(to, to.length), liar.quorum - 1, message, undefined);
+}
+
 export function withheldResult(_: LiarView, { message }: Speech): LieTold {
   return message.kind === "RESULT" ? [] : undefined;
 }

@@ -13,7 +13,7 @@ const TITLES: Readonly<Record<(typeof HISTOGRAMS)[number], string>> = {
   attempts: "attempts above 0",
   faults: "faults (seeds in which they happened)",
   lies: "lies (seeds in which they were told)",
-  stallReasons: "stalls",
+  operator: "what operators did (seeds)",
 };
 
 /** Kinds that were too rare; none when there were too few seeds to tell. */

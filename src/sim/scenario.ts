@@ -3,7 +3,16 @@
  * options, and data only, so that shrink.ts can play it again with less.
  */
 import { faultsOf } from "../chain/certificate.ts";
-import { FAULT_KINDS, type Fault, type FaultKind, isObserving, makeFault } from "./fault.ts";
+import {
+  FAULT_KINDS,
+  FAULTS_END_MS,
+  type Fault,
+  type FaultKind,
+  isObserving,
+  isOfOperators,
+  makeFault,
+  makeMasterLoss,
+} from "./fault.ts";
 import { isMasterLie, LIE_KINDS, type Lie, type LieKind } from "./lie.ts";
 import { Prng } from "./prng.ts";
 
@@ -12,6 +21,10 @@ export const VALIDATORS_MAX = 20;
 export const HEIGHTS = 10;
 /** One seed in so many signs with secp256k1 and draws with edwards25519. */
 const REAL_EVERY = 50;
+/** Of all seeds, and of those whose committees bear no fault. */
+const MASTER_LOST_EVERY = 10;
+const HOUR_MS = 3_600_000;
+const NEEDED_DISK_LOST_EVERY = 3;
 
 /** What can be told only after a view failed, or with a certificate in hand. */
 const SELDOM: readonly LieKind[] = [
@@ -55,7 +68,12 @@ export function makeScenario(seed: number, options: ScenarioOptions): Scenario {
     nodes,
     heights: HEIGHTS,
     isReal: seed % REAL_EVERY === 0,
-    faults: makeFaults(prng, { nodes, spare, allowed: options.faults }),
+    faults: [
+      ...makeFaults(prng, { nodes, spare, allowed: options.faults }).flatMap((fault) =>
+        withWrongClock(fault, Prng.of(seed, 7), options.faults),
+      ),
+      ...makeLosses(Prng.of(seed, 5), { nodes, f, allowed: options.faults }),
+    ],
     lies,
   };
 }
@@ -69,7 +87,10 @@ type Limits = {
   readonly allowed: readonly (FaultKind | LieKind)[] | undefined;
 };
 
-/** At least one lie where f >= 1; up to f liars, up to three lies each. A master lies rarely. */
+/**
+ * At least one lie where f >= 1; up to f liars, up to three lies each. One master in four lies.
+ * Where kinds are asked for there are as many liars as can be, and each tells all that it may.
+ */
 function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
   const { nodes, f, allowed } = limits;
   const kinds = LIE_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
@@ -79,17 +100,23 @@ function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
     .filter((kind) => !isMasterLie(kind))
     .flatMap((kind) => (SELDOM.includes(kind) ? [kind, kind, kind, kind] : [kind]));
   const everybody = Array.from({ length: nodes }, (_, i) => i);
-  const liars = prng.some(everybody, f === 0 ? 0 : prng.between(1, f));
-  const lies: Lie[] = liars.flatMap((participant) =>
-    [...new Set(prng.some(ofMember, prng.between(1, 3)))].map((kind) => ({
+  const areAsked = allowed !== undefined;
+  const liars = prng.some(everybody, f === 0 || areAsked ? f : prng.between(1, f));
+  const lies: Lie[] = liars.flatMap((participant) => {
+    const told = prng.some(ofMember, areAsked ? ofMember.length : prng.between(1, 3));
+    return [...new Set(told)].map((kind) => ({
       ...{ kind, participant },
       share: SELDOM.includes(kind) ? 1 : prng.pick([0.1, 0.3, 1]),
-    })),
-  );
-  if (f > 0 && prng.oneIn(4)) {
+    }));
+  });
+  if (areAsked || prng.oneIn(4)) {
     const kind = prng.some(ofMaster, 1);
     lies.push(
-      ...kind.map((one) => ({ kind: one, participant: nodes, share: prng.pick([0.1, 0.3]) })),
+      ...kind.map((one) => ({
+        kind: one,
+        participant: nodes,
+        share: areAsked ? 1 : prng.pick([0.1, 0.3]),
+      })),
     );
   }
   return lies;
@@ -98,7 +125,9 @@ function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
 /** At least three kinds where so many are allowed. */
 function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fault[] {
   const { nodes, spare, allowed } = limits;
-  const kinds = FAULT_KINDS.filter((kind) => allowed?.includes(kind) ?? true);
+  const kinds = FAULT_KINDS.filter(
+    (kind) => !isOfOperators(kind) && (allowed?.includes(kind) ?? true),
+  );
   const lasting = kinds.filter(isObserving);
   const passing = kinds.filter((kind) => !isObserving(kind));
   // Some twice, so that faults of a kind overlap as well.
@@ -108,4 +137,29 @@ function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fa
     ...prng.some(passing, prng.below(3)),
   ];
   return chosen.map((kind) => makeFault(kind, nodes, prng));
+}
+
+/** A machine that comes back without its disk often does not know the time either (rule 8). */
+function withWrongClock(fault: Fault, prng: Prng, allowed: ScenarioOptions["faults"]): Fault[] {
+  const isAllowed = allowed?.includes("clock-skew") ?? true;
+  if (!isObserving(fault.kind) || !isAllowed || prng.oneIn(2)) return [fault];
+  const fromMs = fault.untilMs - 1;
+  const untilMs = Math.min(fromMs + prng.between(500, 5000), FAULTS_END_MS);
+  const ms = prng.between(1, 5) * (prng.oneIn(2) ? HOUR_MS : -HOUR_MS);
+  return [fault, { ...fault, kind: "clock-skew", fromMs, untilMs, ms }];
+}
+
+/** Losses for good: some seeds have one, all where they are asked for. */
+function makeLosses(prng: Prng, limits: Limits & { readonly f: number }): Fault[] {
+  const { nodes, f, allowed } = limits;
+  const isDue = (kind: FaultKind, turns: number): boolean =>
+    allowed === undefined ? prng.oneIn(turns) : allowed.includes(kind);
+  const losses: Fault[] = [];
+  const isReturning = isDue("master-returns", 2);
+  if (isDue("master-lost", MASTER_LOST_EVERY)) losses.push(...makeMasterLoss(nodes, prng));
+  if (!isReturning) losses.splice(1);
+  if (f === 0 && isDue("needed-disk-lost", NEEDED_DISK_LOST_EVERY)) {
+    losses.push(makeFault("needed-disk-lost", nodes, prng));
+  }
+  return losses;
 }

@@ -3,20 +3,24 @@
  * agreement, validity and durable votes are checked at every step, progress once faults stop.
  * Nothing here sleeps, nothing reads a clock or a random number that the seed does not give.
  */
-import type { Height, NodeId } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
-import type { LedgerMessage } from "../chain/message-types.ts";
+import { faultsOf } from "../chain/certificate.ts";
+import type { NodeKeys } from "../chain/crypto-interface.ts";
+import type { Hash, Height, NodeId } from "../chain/ledger-units.ts";
+import type { Master } from "../chain/master-state.ts";
+import type { ForcedRedrawMessage, MasterTermMessage } from "../chain/message-types.ts";
 import type { Output, TimerName } from "../chain/step-types.ts";
 import { messageOf } from "../errors.ts";
+import { ActiveFaults } from "./active-faults.ts";
 import { Actor, type Surroundings } from "./actor.ts";
 import { ChainChecks } from "./chain-checks.ts";
 import type { DiskOutput } from "./disk.ts";
 import { EventQueue } from "./event-queue.ts";
-import { FAULTS_END_MS, type Fault, type FaultKind, isActive, type Participant } from "./fault.ts";
-import { JustificationChecks } from "./justification-checks.ts";
+import { FAULTS_END_MS, type Fault, type FaultKind, type Participant } from "./fault.ts";
 import { Liar } from "./liar.ts";
-import type { Frame, LieKind } from "./lie.ts";
+import type { Lie, LieKind } from "./lie.ts";
 import { Network } from "./network.ts";
+import { type Office, Operator, type OperatorAct, WATCH_MS } from "./operator.ts";
+import { Post, type PostOffice } from "./post.ts";
 import { Prng } from "./prng.ts";
 import { proposalsOf } from "./proposals.ts";
 import type { Scenario } from "./scenario.ts";
@@ -43,48 +47,55 @@ export function playScenario(scenario: Scenario): SeedResult {
 
 /** The same run with every step told. */
 export function traceScenario(scenario: Scenario): { result: SeedResult; lines: string[] } {
-  const trace = new Trace(scenario.nodes);
+  const trace = new Trace();
   const result = new Simulation(scenario, trace).run();
   return { result, lines: trace.lines };
 }
 
-class Simulation implements Surroundings {
+class Simulation implements Surroundings, PostOffice, Office {
   nowMs = 0;
   private readonly world: World;
   private readonly events = new EventQueue<() => void>();
-  private readonly network: Network;
-  private readonly actors: Actor[] = [];
+  readonly network: Network;
+  readonly actors: Actor[] = [];
+  private readonly active: ActiveFaults;
+  readonly eavesdroppers: Participant[] = [];
   private readonly liars = new Map<Actor, Liar>();
   private readonly places = new Map<NodeId, Actor[]>();
   private readonly twinPrng: Prng;
   private readonly tornPrng: Prng;
-  private readonly votes = new VoteChecks();
-  private readonly justifications = new JustificationChecks();
-  private readonly chain: ChainChecks;
+  readonly votes = new VoteChecks();
+  readonly chain: ChainChecks;
+  private readonly post = new Post(this);
+  private readonly operator: Operator;
   private readonly proposed = new Set<string>();
   private readonly faults: Partial<Record<FaultKind, number>> = {};
   private readonly lies: Partial<Record<LieKind, number>> = {};
-  private readonly rounds = new Set<string>();
-  private readonly attempts = new Set<string>();
-  private messages = 0;
+  private readonly operatorActs: Partial<Record<OperatorAct, number>> = {};
+  /** Who holds the office; the others who ever did are not followed any more. */
+  private reigning: Actor | undefined;
   private violation: string | undefined;
-  private lastSealedMs = 0;
+  private isStalled = false;
+  lastSealedMs = 0;
 
   constructor(
     private readonly scenario: Scenario,
-    private readonly trace: Trace | undefined,
+    readonly trace: Trace | undefined,
   ) {
     const { seed, faults } = scenario;
     this.world = new World(scenario);
+    this.active = new ActiveFaults(faults);
     this.twinPrng = Prng.of(seed, 2);
     this.tornPrng = Prng.of(seed, 3);
     this.network = new Network(seed, faults, (kind) => count(this.faults, kind));
-    this.chain = new ChainChecks(
-      this.world.genesis,
-      this.world.crypto,
-      (nodeId) => this.places.get(nodeId)?.[0]?.isHonest ?? false,
-      (contract) => this.isMasterLying || this.proposed.has(contract.toHex()),
-    );
+    const isNeeded = faultsOf(scenario.validators) === 0;
+    this.operator = new Operator(seed, this.world, this, isNeeded);
+    this.chain = new ChainChecks(this.world.genesis, this.world.crypto, {
+      isHonest: (nodeId) => this.places.get(nodeId)?.[0]?.isHonest ?? false,
+      isProposed: (contract) => this.hasMasterLied || this.proposed.has(contract.toHex()),
+      isMaster: (publicKey) => this.operator.isMaster(publicKey),
+      committeeAt: (height, attempt) => this.operator.committeeAt(height, attempt),
+    });
     this.makeActors();
   }
 
@@ -95,6 +106,7 @@ class Simulation implements Surroundings {
       this.later(fault.untilMs, () => this.end(fault));
     }
     this.later(1, () => this.propose(0));
+    this.later(WATCH_MS, () => this.watch());
     this.planAmnesia();
     try {
       this.turn();
@@ -109,35 +121,32 @@ class Simulation implements Surroundings {
       const at = this.events.nextTime;
       if (events >= EVENTS_MAX) this.fail(`${EVENTS_MAX} events and no end`);
       else if (at > DEADLINE_MS || at > this.progressDueMs()) this.stall();
-      if (at > DEADLINE_MS || this.violation !== undefined || this.stallReason !== undefined)
-        return;
+      if (this.violation !== undefined) return;
       this.nowMs = at;
       this.events.take()?.();
     }
   }
 
-  private stallReason: string | undefined;
-
   private progressDueMs(): number {
     return Math.max(FAULTS_END_MS, this.lastSealedMs) + PROGRESS_MS;
   }
 
-  /** No block, or no catching up, for too long: allowed only where the design says so. */
+  /** No block, or no catching up, for too long: operators are there, so nothing excuses it. */
   private stall(): void {
-    const reason = this.allowedStall();
-    if (reason !== undefined) this.stallReason = reason;
-    else this.fail(`no progress since ${Math.round(this.lastSealedMs)} ms, at ${this.heights()}`);
-  }
-
-  private allowedStall(): string | undefined {
-    return this.isMasterLying ? "the master lies" : undefined;
+    this.isStalled = true;
+    this.fail(`no progress since ${Math.round(this.lastSealedMs)} ms, at ${this.heights()}`);
   }
 
   /** Faults are over, enough blocks are sealed, one of them since then, and all have them. */
   private isDone(): boolean {
     if (this.nowMs < FAULTS_END_MS || this.lastSealedMs < FAULTS_END_MS) return false;
     if (this.chain.height < this.scenario.heights) return false;
-    return this.actors.every((actor) => !actor.isHonest || this.isCaughtUp(actor));
+    return this.actors.every((actor) => !this.isDue(actor) || this.isCaughtUp(actor));
+  }
+
+  /** Who has to have all blocks: liars and masters of the past need not. */
+  private isDue(actor: Actor): boolean {
+    return actor.isHonest && (!actor.isMaster || actor === this.reigning);
   }
 
   private isCaughtUp({ disk }: Actor): boolean {
@@ -153,25 +162,26 @@ class Simulation implements Surroundings {
       seed: this.scenario.seed,
       validators: this.scenario.validators,
       heights: this.chain.height,
-      viewChanges: this.rounds.size,
-      attempts: this.attempts.size,
+      viewChanges: this.post.rounds.size,
+      attempts: this.post.attempts.size,
       isReal: this.scenario.isReal,
-      messages: this.messages,
+      messages: this.post.messages,
       faults: this.faults,
       lies: this.lies,
+      operator: this.operatorActs,
       violation: this.violation,
-      stall: this.stallReason,
+      isStalled: this.isStalled,
     };
   }
 
-  private fail(words: string): void {
+  fail(words: string): void {
     this.violation ??= words;
     this.trace?.note(this.nowMs, `VIOLATION ${words}`);
   }
 
   // ---- participants
 
-  private get isMasterLying(): boolean {
+  private get hasMasterLied(): boolean {
     return this.scenario.lies.some(({ participant }) => this.isMaster(participant));
   }
 
@@ -181,44 +191,58 @@ class Simulation implements Surroundings {
 
   private makeActors(): void {
     const { nodes, lies } = this.scenario;
-    for (let index = 0; index <= nodes; index++) this.addActor(index, index);
-    const twins = lies.filter(({ kind }) => kind === "twins");
-    for (const { participant } of twins) {
+    const liesOf = (of: Participant) => lies.filter(({ participant }) => participant === of);
+    for (const [index, keys] of this.world.nodes.entries()) {
+      this.addActor(`node ${index}`, keys, liesOf(index), false);
+    }
+    this.reigning = this.addActor("master", this.world.master, liesOf(nodes), true);
+    // A twin has an index of its own and the keys of another.
+    for (const { participant } of lies.filter(({ kind }) => kind === "twins")) {
+      const keys = this.world.nodes[participant];
+      if (keys === undefined) continue;
       count(this.lies, "twins");
-      this.addActor(this.actors.length, participant);
+      this.addActor(`twin of ${participant}`, keys, liesOf(participant), false);
     }
   }
 
-  /** A twin has an index of its own and the keys of another. */
-  private addActor(index: Participant, of: Participant): void {
+  private addActor(
+    name: string,
+    keys: NodeKeys,
+    lies: readonly Lie[],
+    isMaster: boolean,
+    masterTerm?: MasterTermMessage,
+  ): Actor {
     const { world, scenario } = this;
-    const keys = this.isMaster(of) ? world.master : world.nodes[of];
-    if (keys === undefined) return;
-    const lies = scenario.lies.filter(({ participant }) => participant === of);
-    const { crypto, genesis } = world;
-    const actor = new Actor(
-      {
-        ...{ index, keys, crypto, genesis },
-        isMaster: this.isMaster(of),
-        isHonest: lies.length === 0,
-        prng: Prng.of(scenario.seed, 4000 + index),
-        masterTerm: undefined,
-      },
-      this,
-    );
+    const { crypto, rules, genesis } = world;
+    const index = this.actors.length;
+    const isHonest = lies.length === 0;
+    const prng = Prng.of(scenario.seed, 4000 + index);
+    const config = { index, keys, crypto, rules, genesis, isMaster, isHonest, prng, masterTerm };
+    const actor = new Actor(config, this);
     this.actors.push(actor);
+    this.trace?.call(index, name);
     this.places.set(actor.nodeId, [...(this.places.get(actor.nodeId) ?? []), actor]);
-    if (lies.length === 0) return;
+    if (!isHonest) this.addLiar(actor, lies);
+    return actor;
+  }
+
+  private addLiar(actor: Actor, lies: readonly Lie[]): void {
+    const { world, scenario } = this;
     const liar = new Liar(actor, lies, {
       ...{ seed: scenario.seed, validators: scenario.validators, nodeIds: world.nodeIds },
       tipBelow: (height: Height) => this.chain.stateAt(height - 1),
       count: (kind) => count(this.lies, kind),
     });
     this.liars.set(actor, liar);
+    if (lies.some(({ kind }) => kind === "revoked-key")) this.eavesdroppers.push(actor.index);
+  }
+
+  liarOf(actor: Actor): Liar | undefined {
+    return this.liars.get(actor);
   }
 
   /** Where a message to a node id arrives: at one twin, at the other, or at both. */
-  private listeners(nodeId: NodeId): readonly Actor[] {
+  listeners(nodeId: NodeId): readonly Actor[] {
     const actors = this.places.get(nodeId) ?? [];
     if (actors.length < 2 || this.twinPrng.oneIn(3)) return actors;
     return [this.twinPrng.pick(actors)];
@@ -243,11 +267,47 @@ class Simulation implements Surroundings {
   }
 
   private propose(index: number): void {
-    const master = this.actors[this.scenario.nodes];
     const proposal = proposalsOf(this.scenario, this.world, index);
     for (const contract of proposal.contracts) this.proposed.add(contract.toHex());
-    master?.take({ kind: "propose", ...proposal });
+    this.reigning?.take({ kind: "propose", ...proposal });
     this.later(PROPOSE_MS, () => this.propose(index + 1));
+  }
+
+  // ---- the operator
+
+  private watch(): void {
+    this.operator.watch();
+    this.later(WATCH_MS, () => this.watch());
+  }
+
+  get master(): Master | undefined {
+    return this.reigning?.master;
+  }
+
+  get masterKeys(): NodeKeys {
+    return this.reigning?.config.keys ?? this.world.master;
+  }
+
+  get isMasterLying(): boolean {
+    return this.reigning?.isHonest === false;
+  }
+
+  ask(nonce: Hash): void {
+    this.reigning?.take({ kind: "survey", nonce });
+  }
+
+  redraw(redraw: ForcedRedrawMessage): void {
+    this.reigning?.take({ kind: "redraw", redraw });
+  }
+
+  enthrone(keys: NodeKeys, masterTerm: MasterTermMessage): void {
+    this.reigning = this.addActor(`heir of term ${masterTerm.term}`, keys, [], true, masterTerm);
+    this.reigning.boot();
+  }
+
+  acted(act: OperatorAct): void {
+    this.trace?.note(this.nowMs, `operator: ${act}`);
+    count(this.operatorActs, act);
   }
 
   // ---- faults
@@ -265,8 +325,17 @@ class Simulation implements Surroundings {
         case "torn-crash":
         case "master-crash":
         case "disk-lost":
+        case "needed-disk-lost":
           this.takeDown(actor, fault.untilMs, kind === "torn-crash");
-          if (kind === "disk-lost") actor.wipe();
+          if (kind.endsWith("disk-lost")) actor.wipe();
+          break;
+        case "master-lost":
+          this.takeDown(actor, Number.POSITIVE_INFINITY, false);
+          break;
+        case "master-returns":
+          if (actor.isUp) continue;
+          actor.downUntilMs = this.nowMs;
+          actor.boot();
           break;
         case "pause":
           actor.isPaused = true;
@@ -286,6 +355,7 @@ class Simulation implements Surroundings {
 
   private end(fault: Fault): void {
     this.trace?.note(this.nowMs, `fault ${fault.kind} ends`);
+    if (fault.kind === "master-lost") this.operator.appoint();
     for (const actor of this.hit(fault)) {
       if (fault.kind === "pause") actor.resume();
       if (!actor.isUp && actor.downUntilMs <= this.nowMs) actor.boot();
@@ -297,36 +367,29 @@ class Simulation implements Surroundings {
     actor.downUntilMs = Math.max(actor.downUntilMs, untilMs);
   }
 
-  private active(kind: FaultKind, { index }: Actor): Fault | undefined {
-    return this.scenario.faults.find(
-      (fault) =>
-        fault.kind === kind && isActive(fault, this.nowMs) && fault.participants.includes(index),
-    );
-  }
-
   // ---- what actors ask for
 
-  clockOffsetMs(actor: Actor): number {
-    if (this.scenario.faults.length === 0) return 0;
-    const skew = this.active("clock-skew", actor);
+  clockOffsetMs({ index }: Actor): number {
+    const skew = this.active.find("clock-skew", index, this.nowMs);
     if (skew !== undefined) count(this.faults, "clock-skew");
-    const jump = this.active("clock-jump", actor);
+    const jump = this.active.find("clock-jump", index, this.nowMs);
     if (jump === undefined) return skew?.ms ?? 0;
     count(this.faults, "clock-jump");
     const isForth = this.nowMs < (jump.fromMs + jump.untilMs) / 2;
     return (skew?.ms ?? 0) + (isForth ? jump.ms : -jump.ms);
   }
 
-  syncMs(actor: Actor): number | undefined {
-    if (this.active("disk-full", actor) !== undefined) return undefined;
-    const slow = this.active("disk-slow", actor);
+  syncMs({ index }: Actor): number | undefined {
+    if (this.active.find("disk-full", index, this.nowMs) !== undefined) return undefined;
+    const slow = this.active.find("disk-slow", index, this.nowMs);
     if (slow !== undefined) count(this.faults, "disk-slow");
     return slow?.ms ?? SYNC_MS;
   }
 
   diskFailed(actor: Actor): void {
     count(this.faults, "disk-full");
-    this.takeDown(actor, this.active("disk-full", actor)?.untilMs ?? this.nowMs, false);
+    const full = this.active.find("disk-full", actor.index, this.nowMs);
+    this.takeDown(actor, full?.untilMs ?? this.nowMs, false);
   }
 
   later(ms: number, act: () => void): void {
@@ -363,91 +426,6 @@ class Simulation implements Surroundings {
   }
 
   say(actor: Actor, { to, message }: Extract<Output, { kind: "send" }>): void {
-    if (actor.isHonest) this.justifications.note(message);
-    if (actor.isHonest) this.checkHonest(actor, message);
-    if (message.kind === "ROUND_CHANGE" && actor.isHonest) {
-      this.rounds.add(`${message.height} ${message.attempt} ${message.view}`);
-    }
-    if (message.kind === "CANDIDATE" && message.attempt > 0) {
-      this.attempts.add(`${message.height} ${message.attempt}`);
-    }
-    const listeners = to.flatMap((nodeId) => this.listeners(nodeId).map(({ index }) => index));
-    const speech = { message, to: listeners };
-    const liar = this.liars.get(actor);
-    if (liar === undefined) this.sendAll(actor, encodeMessage(message), message, listeners);
-    else this.sendFrames(actor, liar.tell(speech));
-  }
-
-  private checkHonest(actor: Actor, message: LedgerMessage): void {
-    const wrong = this.votes.check(actor.nodeId, message) ?? this.justifications.check(message);
-    if (wrong !== undefined) this.fail(wrong);
-    if (message.kind === "COMMIT" && message.signer === actor.nodeId) this.checkCommit(message);
-  }
-
-  private checkCommit(message: LedgerMessage): void {
-    const wrong = message.kind === "COMMIT" ? this.chain.checkCommit(message) : undefined;
-    if (wrong !== undefined) this.fail(wrong);
-  }
-
-  private sendFrames(actor: Actor, frames: readonly Frame[]): void {
-    const byContent = Map.groupBy(frames, ({ content }) => content);
-    for (const [content, group] of byContent) {
-      if (content instanceof Uint8Array) {
-        this.sendAll(
-          actor,
-          content,
-          undefined,
-          group.map(({ to }) => to),
-        );
-        continue;
-      }
-      if (content.kind === "COMMIT" && content.signer === actor.nodeId) this.checkCommit(content);
-      this.sendAll(
-        actor,
-        encodeMessage(content),
-        content,
-        group.map(({ to }) => to),
-      );
-    }
-  }
-
-  /** One encoding and one decoding for all who hear it: both are pure. */
-  private sendAll(
-    actor: Actor,
-    bytes: Uint8Array,
-    said: LedgerMessage | undefined,
-    to: readonly Participant[],
-  ): void {
-    const read = decodeMessage(bytes);
-    if (said !== undefined) this.justifications.note(said);
-    if (said !== undefined) this.trace?.message(this.nowMs, actor.index, to, said);
-    if ("fault" in read) {
-      if (said !== undefined && actor.isHonest)
-        this.fail(`${said.kind} does not decode: ${read.fault}`);
-      return;
-    }
-    for (const index of to) {
-      const listener = this.actors[index];
-      if (listener === undefined) continue;
-      const delays = listener === actor ? [0] : this.network.delays(this.nowMs, actor.index, index);
-      for (const ms of delays) {
-        this.messages++;
-        this.later(ms, () => this.deliver(actor, listener, read.message));
-      }
-    }
-  }
-
-  private deliver(from: Actor, to: Actor, message: LedgerMessage): void {
-    if (!to.isUp) return;
-    if (message.kind === "BODY_RESP") {
-      for (const { core } of message.blocks) to.disk.bodyHeight = core.height;
-    }
-    const liar = this.liars.get(to);
-    if (liar !== undefined) this.sendFrames(to, liar.hear(message, this.everybody()));
-    to.take({ kind: "message", from: from.nodeId, message });
-  }
-
-  private everybody(): Participant[] {
-    return this.actors.map(({ index }) => index);
+    this.post.say(actor, to, message);
   }
 }

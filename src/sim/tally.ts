@@ -5,6 +5,7 @@
  */
 import { FAULT_KINDS, type FaultKind } from "./fault.ts";
 import { LIE_KINDS, type LieKind } from "./lie.ts";
+import { OPERATOR_ACTS, type OperatorAct } from "./operator.ts";
 import { VALIDATORS_MAX } from "./scenario.ts";
 
 /** How one seed went. Counts are of what happened, not of what was planned. */
@@ -18,15 +19,17 @@ export type SeedResult = {
   readonly messages: number;
   readonly faults: Readonly<Partial<Record<FaultKind, number>>>;
   readonly lies: Readonly<Partial<Record<LieKind, number>>>;
+  readonly operator: Readonly<Partial<Record<OperatorAct, number>>>;
   /** What broke, in words; undefined: nothing. */
   readonly violation: string | undefined;
-  /** Why fewer blocks than asked for were sealed, where the design allows it. */
-  readonly stall: string | undefined;
+  /** Whether that is want of progress. */
+  readonly isStalled: boolean;
 };
 
 export type Tally = {
   seeds: number;
   violations: number;
+  /** Of these, want of progress. */
   stalls: number;
   real: number;
   messages: number;
@@ -40,7 +43,7 @@ export type Tally = {
   /** Counts of seeds in which it happened at least once. */
   faults: Record<string, number>;
   lies: Record<string, number>;
-  stallReasons: Record<string, number>;
+  operator: Record<string, number>;
 };
 
 const FAILING_KEPT = 20;
@@ -63,7 +66,7 @@ export function emptyTally(): Tally {
     attempts: {},
     faults: {},
     lies: {},
-    stallReasons: {},
+    operator: {},
   };
 }
 
@@ -79,16 +82,14 @@ export function addSeed(tally: Tally, result: SeedResult): void {
     tally.violations++;
     if (tally.failing.length < FAILING_KEPT) tally.failing.push(result.seed);
   }
-  if (result.stall !== undefined) {
-    tally.stalls++;
-    count(tally.stallReasons, result.stall);
-  }
+  if (result.isStalled) tally.stalls++;
   count(tally.validators, result.validators);
   count(tally.heights, result.heights);
   count(tally.viewChanges, result.viewChanges);
   count(tally.attempts, result.attempts);
   for (const kind of Object.keys(result.faults)) count(tally.faults, kind);
   for (const kind of Object.keys(result.lies)) count(tally.lies, kind);
+  for (const act of Object.keys(result.operator)) count(tally.operator, act);
 }
 
 export function addTally(into: Tally, part: Tally): void {
@@ -110,7 +111,7 @@ export const HISTOGRAMS = [
   "attempts",
   "faults",
   "lies",
-  "stallReasons",
+  "operator",
 ] as const;
 
 /** Kinds that happened in less than one seed in a hundred, with how often; of those allowed. */
@@ -125,5 +126,6 @@ export function rareKinds(tally: Tally): string[] {
     ...rare(sizes, tally.validators).map((words) => `validators ${words}`),
     ...rare(FAULT_KINDS, tally.faults),
     ...rare(LIE_KINDS, tally.lies),
+    ...rare(OPERATOR_ACTS, tally.operator),
   ];
 }

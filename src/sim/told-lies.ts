@@ -27,10 +27,12 @@ import {
   wrongDummy,
 } from "./lies-of-masters.ts";
 import { lineAlter, lineDrop, lyingDigest } from "./lies-of-peers.ts";
+import { forgedRedraw, forgedTerm, wrongTerm } from "./lies-of-terms.ts";
 import {
   doubleCommit,
   doublePrepare,
   equivocatingLeader,
+  lockWithoutCommit,
   selectiveLeader,
   silentLeader,
   unjustifiedLeader,
@@ -71,6 +73,8 @@ export const TOLD_BY_MEMBERS: Readonly<Record<Exclude<LieKind, MasterLie | Lived
   "lying-digest": lyingDigest,
   "line-drop": lineDrop,
   "line-alter": lineAlter,
+  "forged-term": forgedTerm,
+  "lock-without-commit": lockWithoutCommit,
 };
 
 export const TOLD_BY_MASTERS: Readonly<
@@ -81,4 +85,6 @@ export const TOLD_BY_MASTERS: Readonly<
   "wrong-dummy": wrongDummy,
   "duplicate-leaf": duplicateLeaf,
   "inflated-stake": inflatedStake,
+  "wrong-term": wrongTerm,
+  "forged-redraw": forgedRedraw,
 };

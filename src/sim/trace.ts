@@ -6,11 +6,14 @@ import type { Participant } from "./fault.ts";
 export class Trace {
   readonly lines: string[] = [];
 
-  constructor(private readonly nodes: number) {}
+  private readonly names = new Map<Participant, string>();
+
+  call(participant: Participant, name: string): void {
+    this.names.set(participant, name);
+  }
 
   name(participant: Participant): string {
-    if (participant === this.nodes) return "master";
-    return participant > this.nodes ? `twin ${participant}` : `node ${participant}`;
+    return this.names.get(participant) ?? `node ${participant}`;
   }
 
   note(ms: number, words: string): void {
@@ -19,7 +22,7 @@ export class Trace {
 
   message(ms: number, from: Participant, to: readonly Participant[], message: LedgerMessage): void {
     const { kind, height, attempt, view } = message;
-    const listeners = to.map((one) => (one === this.nodes ? "master" : one)).join(",");
+    const listeners = to.map((one) => this.names.get(one)?.replace("node ", "") ?? one).join(",");
     this.note(
       ms,
       `${this.name(from)} → ${listeners}  ${kind} ${height}/${attempt}/${view} ${hashOf(message)}`,

@@ -1,9 +1,10 @@
 /**
  * What all participants of a simulation begin with: keys, genesis, and the contracts that somebody
- * will propose. One in fifty seeds has real keys: secp256k1 and edwards25519 by noble; the others
- * keyed hashes that a liar cannot forge (src/chain/stand-in-crypto.ts).
+ * will propose. One in fifty seeds has real keys: secp256k1 by the product's library, edwards25519
+ * by noble; the others keyed hashes that a liar cannot forge (src/chain/stand-in-crypto.ts).
  */
 
+import type { BlockRules } from "../chain/block-rules.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import { encodeContract } from "../chain/contract-entry.ts";
 import type { LedgerCrypto, NodeKeys, SignatureCheck } from "../chain/crypto-interface.ts";
@@ -12,12 +13,13 @@ import { DEFAULT_PARAMS, type GenesisFile, type GenesisMember } from "../chain/g
 import { genesisState } from "../chain/genesis-block.ts";
 import type { Hash, NodeId, ScId } from "../chain/ledger-units.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
-import { NobleSigner, NobleVerifier } from "../chain/noble-signatures.ts";
 import { possessionHash } from "../chain/registration.ts";
+import { signatureLibrary } from "../chain/secp256k1.ts";
 import { StandInRegistry } from "../chain/stand-in-crypto.ts";
 import { assert } from "../errors.ts";
 import type { EpochSeconds } from "../units.ts";
 import { Prng } from "./prng.ts";
+import { RememberedRules } from "./remembered-rules.ts";
 import type { Scenario } from "./scenario.ts";
 
 /** Wall clock at the start of every simulation. */
@@ -30,6 +32,7 @@ export class World {
   readonly master: NodeKeys;
   readonly recovery: NodeKeys;
   readonly crypto: LedgerCrypto;
+  readonly rules: BlockRules = new RememberedRules();
   readonly genesis: ChainState;
   private readonly makeKeys: () => NodeKeys;
 
@@ -98,18 +101,18 @@ function realKeys(prng: Prng): NodeKeys {
   const secret = prng.bytes(32);
   // Below the order of the curve, and not 0.
   secret[0] = 1;
-  return { signer: new NobleSigner(secret), vrf: new EcvrfProver(prng.bytes(32)) };
+  return { signer: signatureLibrary().signerOf(secret), vrf: new EcvrfProver(prng.bytes(32)) };
 }
 
 /** A vote is checked by everyone: the answer is the same, so it is computed once a simulation. */
 function realCrypto(): LedgerCrypto {
-  const noble = new NobleVerifier();
+  const { verifier } = signatureLibrary();
   const answers = new Map<string, boolean>();
   const verify = (check: SignatureCheck): boolean => {
     const key = check.publicKey + check.hash.toHex() + check.signature.toHex();
     const known = answers.get(key);
     if (known !== undefined) return known;
-    const answer = noble.verify(check);
+    const answer = verifier.verify(check);
     answers.set(key, answer);
     return answer;
   };
@@ -119,7 +122,7 @@ function realCrypto(): LedgerCrypto {
     signatures: {
       verify,
       verifyMany: (checks) => checks.map(verify),
-      isPublicKey: (publicKey) => noble.isPublicKey(publicKey),
+      isPublicKey: (publicKey) => verifier.isPublicKey(publicKey),
     },
     vrf: {
       verify: (publicKey, alpha, proof) => {

@@ -11,7 +11,9 @@ const ROOT = join(import.meta.dir, "../..");
 const MODEL = join(ROOT, "docs/model/agreement.pml");
 const README = readFileSync(join(ROOT, "docs/model/README.md"), "utf8");
 const MEMORY_MIB = 700;
-const SECONDS_MAX = 120;
+/** Of a core, not of the clock: 13 are needed, however busy the machine is. */
+const CPU_SECONDS_MAX = 90;
+const TIMEOUT_MS = 600_000;
 
 /** Runs a command in `directory`; fails the test with its words when it does not succeed. */
 async function run(directory: string, command: readonly string[]): Promise<string> {
@@ -32,7 +34,8 @@ async function verify(name: string, options: readonly string[]) {
   await run(directory, ["spin", "-a", ...options, MODEL]);
   const defines = ["-DSAFETY", "-DNOREDUCE", `-DMEMLIM=${MEMORY_MIB}`];
   await run(directory, ["gcc", "-w", "-O2", ...defines, "-o", "pan", "pan.c"]);
-  const out = await run(directory, ["timeout", `${SECONDS_MAX}`, "./pan", "-m10000"]);
+  const limited = `ulimit -t ${CPU_SECONDS_MAX} && exec ./pan -m10000`;
+  const out = await run(directory, ["bash", "-c", limited]);
   const number = (pattern: RegExp) => Number(pattern.exec(out)?.[1]);
   rmSync(directory, { recursive: true });
   return {
@@ -48,7 +51,8 @@ const sound = [
   { name: "three attempts of one view", options: ["-DATTEMPTS=3", "-DVIEWS=1"] },
 ];
 
-test.each(sound)(
+// All three at once, for the machines that have the cores.
+test.concurrent.each(sound)(
   "the model decides no two hashes: $name",
   async ({ name, options }) => {
     const { errors, states, isWhole } = await verify(name, options);
@@ -56,7 +60,7 @@ test.each(sound)(
     expect(README).toContain(`| ${name} |`);
     expect(README).toContain(`| ${states.toLocaleString("en")} | no error |`);
   },
-  1000 * (SECONDS_MAX + 20),
+  TIMEOUT_MS,
 );
 
 const THREE_ATTEMPTS = ["-DATTEMPTS=3", "-DVIEWS=1"];
@@ -82,8 +86,12 @@ const broken = [
   },
 ];
 
-test.each(broken)("the model finds two hashes decided with $name", async ({ name, options }) => {
-  const { errors } = await verify(name, options);
-  expect(errors).toBe(1);
-  expect(README).toContain(`| ${name} |`);
-});
+test.each(broken)(
+  "the model finds two hashes decided with $name",
+  async ({ name, options }) => {
+    const { errors } = await verify(name, options);
+    expect(errors).toBe(1);
+    expect(README).toContain(`| ${name} |`);
+  },
+  TIMEOUT_MS,
+);
