@@ -27,7 +27,7 @@ lab: build
 	dist/abs lab run
 
 test: build build/shim-test build/secp-test
-	@scripts/test.sh unit sim mutations fuzz e2e
+	@scripts/test.sh unit ledger sim mutations fuzz e2e
 
 test-long: build build/shim-test build/secp-test
 	@scripts/test.sh long

@@ -14,6 +14,7 @@ import { checkpointFault } from "./checkpoint.ts";
 import {
   headerOf,
   isSignedByMaster,
+  masterId,
   openHeight,
   report,
   send,
@@ -138,7 +139,8 @@ export function refuseBlock(
     blockHash,
     reason: faultCode(refusal.fault),
   });
-  if (leader === validator.nodeId && round.seat !== undefined)
-    round.rejects.set(round.seat, reject);
-  send(validator, [leader], reject);
+  if (leader !== validator.nodeId) return send(validator, [leader], reject);
+  if (round.seat !== undefined) round.rejects.set(round.seat, reject);
+  // It proposes nothing, so nobody else will refuse in this view: the master hears why.
+  send(validator, [masterId(validator)], reject);
 }

@@ -59,6 +59,8 @@ export type LedgerNode = {
   at: Instant;
   outputs: Output[];
   readonly line: Line;
+  /** The highest block that this node passed on along the line. */
+  forwarded: Height;
   readonly catchUp: CatchUp;
   /** Who was proven a liar to the others already. */
   readonly accused: Set<string>;
@@ -90,6 +92,7 @@ export function createNode(config: ParticipantConfig): LedgerNode {
     catchUp: createCatchUp(config.checkpoint, chain.blockHash as string as Hash),
     accused: new Set(),
     masterLie: undefined,
+    forwarded: 0 as Height,
   };
 }
 

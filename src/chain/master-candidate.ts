@@ -8,7 +8,9 @@ import type { EpochSeconds } from "../units.ts";
 import { draftBlock } from "./apply-block.ts";
 import { type BlockBody, CONTRACTS_MAX, RECORDS_MAX } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
+import type { Refusal } from "./block-fault.ts";
 import { isChangePending, paramsAt } from "./chain-state.ts";
+import { decodeContract } from "./contract-entry.ts";
 import {
   headerOf,
   memberIds,
@@ -95,13 +97,14 @@ function recordOf({ term, masterPub, signature }: MasterTermMessage): Uint8Array
   return encodeRecord({ kind: "MASTER_TERM", term, masterPub, signature });
 }
 
-/** Whether a block on this tip may hold these; a new term's must name its master as well. */
-function mayStand(master: Master, { contracts, records }: BlockBody): boolean {
+/** Why no block on this tip may hold these; a new term's must name its master as well. */
+function faultOf(master: Master, { contracts, records }: BlockBody): Refusal | undefined {
   const { chain, term, crypto, masterTerm } = master;
   const own = masterTerm === undefined ? [] : [recordOf(masterTerm)];
   const sorted = [...own, ...records].sort((one, other) => (idOf(one) < idOf(other) ? -1 : 1));
   const plan = { term, timestamp: timestampOf(master), body: { contracts, records: sorted } };
-  return !("fault" in draftBlock(chain, plan, crypto));
+  const drafted = draftBlock(chain, plan, crypto);
+  return "fault" in drafted ? drafted : undefined;
 }
 
 function idOf(bytes: Uint8Array): string {
@@ -118,24 +121,32 @@ function dropFaulty(master: Master, body: BlockBody): boolean {
   const waiting = new Set(master.records);
   const records = body.records.filter((bytes) => waiting.has(bytes));
   const items = [...records, ...body.contracts];
-  const stands = (count: number): boolean => {
+  const faultOfFirst = (count: number): Refusal | undefined => {
     const contracts = items.slice(records.length, Math.max(count, records.length));
-    return mayStand(master, { records: records.slice(0, count), contracts });
+    return faultOf(master, { records: records.slice(0, count), contracts });
   };
-  if (!stands(0) || stands(items.length)) return false;
+  let why = faultOfFirst(items.length);
+  if (why === undefined || faultOfFirst(0) !== undefined) return false;
   let [right, wrong] = [0, items.length];
   while (wrong - right > 1) {
     const middle = (right + wrong) >> 1;
-    if (stands(middle)) right = middle;
-    else wrong = middle;
+    const fault = faultOfFirst(middle);
+    if (fault === undefined) right = middle;
+    else [wrong, why] = [middle, fault];
   }
   const faulty = items[right];
   if (faulty === undefined) return false;
   master.records = master.records.filter((other) => other !== faulty);
   master.contracts = master.contracts.filter((other) => other !== faulty);
-  const what = right < records.length ? "record" : "contract";
-  report(master, "refused", `a ${what}: ${Buffer.from(faulty.subarray(0, 200)).toString()}`);
+  report(master, "refused", complaintOf(faulty, right < records.length, why));
   return true;
+}
+
+/** Which item it is and why it may not stand, for people. */
+function complaintOf(item: Uint8Array, isRecord: boolean, { fault, detail }: Refusal): string {
+  const read = isRecord ? { complaint: "a record" } : decodeContract(item);
+  const name = "contract" in read ? `contract ${read.contract.scId}` : read.complaint;
+  return `${name}: ${fault} ${detail}: ${Buffer.from(item.subarray(0, 200)).toString()}`;
 }
 
 /** On the disk, then to the committee, and again every second. */
@@ -203,7 +214,7 @@ export function dropSealed(master: Master, body: BlockBody): void {
 export function resetHeight(master: Master): void {
   master.attempt = 0 as Attempt;
   master.offered = undefined;
-  master.nextSequence = 0 as CandidateSequence;
+  master.nextSequence = master.firstSequence;
   master.sealedHash = undefined;
   master.wanted = undefined;
   // What was told of the height below binds nothing here.

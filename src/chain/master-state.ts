@@ -38,6 +38,8 @@ export type Master = LedgerNode & {
   /** Of the open height and attempt, the newest; undefined: nothing is offered. */
   offered: CandidateMessage | undefined;
   nextSequence: CandidateSequence;
+  /** Of each height: above any that was forgotten, so that no sequence has two hashes. */
+  readonly firstSequence: CandidateSequence;
   readonly abandons: Map<Attempt, Map<NodeId, AbandonMessage>>;
   readonly redraws: Map<Attempt, ForcedRedrawMessage>;
   /** "sealed h = hash" of the log: no other hash is ever sealed there. */

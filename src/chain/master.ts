@@ -26,7 +26,14 @@ import {
   write,
 } from "./ledger-node.ts";
 import type { Attempt, CandidateSequence, Hash, Height, NodeId } from "./ledger-units.ts";
-import { onAbandon, onNoQuorum, onRedraw, openForced, openNext } from "./master-attempts.ts";
+import {
+  onAbandon,
+  onNoQuorum,
+  onRedraw,
+  onReject,
+  openForced,
+  openNext,
+} from "./master-attempts.ts";
 import {
   dropSealed,
   offer,
@@ -62,7 +69,8 @@ export function createMaster(config: MasterConfig): Master {
     drafts: new Map(),
     attempt: 0 as Attempt,
     offered: undefined,
-    nextSequence: 0 as CandidateSequence,
+    nextSequence: config.firstSequence ?? (0 as CandidateSequence),
+    firstSequence: config.firstSequence ?? (0 as CandidateSequence),
     abandons: new Map(),
     redraws: new Map(),
     sealedHash: undefined,
@@ -200,6 +208,8 @@ function receive(master: Master, from: NodeId, message: LedgerMessage): void {
       return onAbandon(master, from, message);
     case "NO_QUORUM":
       return onNoQuorum(master, message);
+    case "REJECT":
+      return onReject(master, from, message);
     case "QC_STATE":
       return onQcState(master, from, message);
     case "REPL_ACK":

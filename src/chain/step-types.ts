@@ -17,7 +17,7 @@ import type { BlockRules } from "./block-rules.ts";
 import type { PreparedCertificate } from "./certificate.ts";
 import type { ChainState } from "./chain-state.ts";
 import type { LedgerCrypto, NodeKeys } from "./crypto-interface.ts";
-import type { BlockHash, Hash, Height, NodeId } from "./ledger-units.ts";
+import type { BlockHash, CandidateSequence, Hash, Height, NodeId } from "./ledger-units.ts";
 import type { Stake } from "./member.ts";
 import type {
   AbandonMessage,
@@ -166,9 +166,13 @@ export type ValidatorConfig = ParticipantConfig & {
   /** The disk was lost while the keys were not: rule 8. */
   readonly wasWiped: boolean;
   readonly checkPeriodMs: number;
+  /** Later blocks are on the disk already, and what was signed above them: it only catches up. */
+  readonly onlyCatchesUp?: boolean;
 };
 
 export type MasterConfig = ParticipantConfig & {
   /** Brought along by a new term's master; undefined for the term that the chain has recorded. */
   readonly masterTerm: MasterTermMessage | undefined;
+  /** Of a CANDIDATE: above any that a lost disk may have held. */
+  readonly firstSequence?: CandidateSequence;
 };

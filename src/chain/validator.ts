@@ -57,7 +57,7 @@ import { askForHeights, countHeight, endObserving, observe, replayLog } from "./
 import { acknowledge, forward, onLineTimer, onReplAck } from "./replication.ts";
 import type { Candidate, Round } from "./round.ts";
 import { onRoundChange, onViewTimer, startViewTimer } from "./round-change.ts";
-import { proofOfSeal } from "./seal-check.ts";
+import { checkSeal, proofOfSeal } from "./seal-check.ts";
 import { extendChain, judgeBlock, takeRival } from "./sealing.ts";
 import type { Output, OwnVote, StepEvent, TimerName, ValidatorConfig } from "./step-types.ts";
 import { peersOf, type Validator } from "./validator-state.ts";
@@ -85,6 +85,7 @@ export function createValidator(config: ValidatorConfig): Validator {
     checkPeriodMs: config.checkPeriodMs,
     isReplaying: false,
     wasWiped: config.wasWiped,
+    onlyCatchesUp: config.onlyCatchesUp ?? false,
   };
   replayLog(validator, config.log);
   return validator;
@@ -324,8 +325,21 @@ function onOldSeal(validator: Validator, from: NodeId, message: SealMessage): vo
   const isTip = height === validator.chain.height;
   const known = isTip ? validator.chain.core : validator.history.at(height)?.core;
   if (known === undefined) return;
-  if (blockHashOf(known) === blockHash) return acknowledge(validator, from, message);
+  if (blockHashOf(known) === blockHash) {
+    acknowledge(validator, from, message);
+    if (isTip && height > validator.forwarded) passOn(validator, message);
+    return;
+  }
   if (isTip) takeRival(validator, core, proofOfSeal(message));
+}
+
+/** It came another way than along the line, which must not end here for those who follow. */
+function passOn(validator: Validator, message: SealMessage): void {
+  const { below, chain, crypto, history } = validator;
+  const stored = history.at(chain.height);
+  if (below === undefined || stored === undefined) return;
+  if ("fault" in checkSeal(below, chain, proofOfSeal(message), crypto)) return;
+  forward(validator, { ...message, body: stored.body });
 }
 
 function onBodies(validator: Validator, from: NodeId, message: BodyResponse): void {

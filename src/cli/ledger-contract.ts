@@ -66,7 +66,8 @@ async function proposeAndWait(
   throw new AbsError(
     "NOT_SEALED",
     `It was proposed, but no block with it was sealed in ${wait.seconds} s.`,
-    "Look at `abs ledger status`: more than two thirds of the committee must be reachable.",
+    "More than two thirds of the committee must be reachable (`abs ledger status`) and agree: " +
+      "the master's events say why a leader refuses (`ledger-no-quorum`: clock, roots, …).",
   );
 }
 

@@ -6,7 +6,7 @@ import { defineCommand } from "citty";
 import { saveCheckpoint } from "../node/node-checkpoint.ts";
 import { runStandalone } from "../validator/standalone-node.ts";
 import { dirArgument } from "./ledger-read.ts";
-import { checkpointOf, placeOf } from "./options.ts";
+import { checkpointOf, placeOf, wholeNumberOf } from "./options.ts";
 
 export function runCommandOf(role: "validator" | "master", description: string) {
   return defineCommand({
@@ -16,6 +16,11 @@ export function runCommandOf(role: "validator" | "master", description: string) 
       listen: {
         type: "string",
         description: "HOST:PORT of the peer channel; otherwise what the certificate says",
+      },
+      check: {
+        type: "string",
+        default: "30",
+        description: "seconds between checks of the disk, and of peers' answers",
       },
       events: { type: "string", description: "append events to this file instead" },
       checkpoint: {
@@ -28,7 +33,9 @@ export function runCommandOf(role: "validator" | "master", description: string) 
         saveCheckpoint(args.dir, checkpointOf("--checkpoint", args.checkpoint));
       }
       const listen = args.listen === undefined ? undefined : placeOf("--listen", args.listen);
-      await runStandalone({ role, dir: args.dir, listen, eventFile: args.events });
+      const checkPeriodMs = 1000 * wholeNumberOf("--check", args.check, 1, 86_400);
+      const { dir, events: eventFile } = args;
+      await runStandalone({ role, dir, listen, eventFile, checkPeriodMs });
       process.exit(0);
     },
   });

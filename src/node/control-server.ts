@@ -71,6 +71,9 @@ export class ControlServer {
   /** Hands it to the master, or says why not. */
   #propose(bytes: Uint8Array): string | undefined {
     if (this.process.options.role !== "master") return "only the master proposes";
+    if (this.process.runner.participant.kind !== "master" || this.process.isPaused) {
+      return "the master repairs its disk, or waits for room on it: `abs ledger status` says which";
+    }
     const json = parseJsonText(bytes);
     if ("fault" in json) return json.fault;
     const fields = new JsonFields(json.value);

@@ -6,32 +6,25 @@
  */
 import { existsSync, writeFileSync } from "node:fs";
 import type { ChainState } from "../chain/chain-state.ts";
-import { chainConflict } from "../chain/checkpoint.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import { masterId } from "../chain/ledger-node.ts";
+import { certificateHash } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
-import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
-import type { Checkpoint, Output } from "../chain/step-types.ts";
+import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
 import { ControlServer } from "./control-server.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
-import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
-import { LedgerRunner } from "./ledger-runner.ts";
+import type { OpenJournal } from "./ledger-journal.ts";
+import type { LedgerRunner } from "./ledger-runner.ts";
 import { loadCheckpoint } from "./node-checkpoint.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
-import { fileIn, loadGenesis, loadMasterTerm } from "./node-folder.ts";
+import { fileIn, loadCertificate, loadGenesis, loadMasterTerm } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
+import { NodeLife } from "./node-life.ts";
 import { NodePeers } from "./node-peers.ts";
 
 export const CHECK_PERIOD_MS = 30_000;
-
-export type OpenJournal = (
-  file: string,
-  genesis: ChainState,
-  crypto: LedgerCrypto,
-) => { readonly journal: LedgerJournal; readonly contents: JournalContents };
 
 export type ProcessOptions = {
   readonly role: "validator" | "master";
@@ -40,6 +33,8 @@ export type ProcessOptions = {
   readonly listen: { readonly host: string; readonly port: number } | undefined;
   readonly events: NodeLog;
   readonly openJournal: OpenJournal;
+  /** How often the disk and peers are compared. */
+  readonly checkPeriodMs?: number;
   /** Whoever starts it holds the folder's lock already: a thread that died would keep its own. */
   readonly isLocked?: boolean;
   /** How calls get out and in, where the network is behind an agent's data plane. */
@@ -48,15 +43,16 @@ export type ProcessOptions = {
   readonly onRevoked?: (nodeId: NodeId) => void;
   /** The state at the tip is new, and on the disk. */
   readonly onBlock?: (output: BlockOutput) => void;
+  /** After a repair: another runner, with a journal of its own, perhaps at a lower height. */
+  readonly onBeginning?: () => void;
 };
 type BlockOutput = Extract<Output, { kind: "block" }>;
 
 export class LedgerProcess {
   /** Settles when the process is over; rejects when it failed. */
   readonly ended: Promise<void>;
-  readonly runner: LedgerRunner;
   readonly peers: NodePeers;
-  readonly #journal: LedgerJournal;
+  readonly #life: NodeLife;
   #control: ControlServer | undefined;
   #end: () => void = () => {};
   #fail: (thrown: unknown) => void = () => {};
@@ -76,26 +72,18 @@ export class LedgerProcess {
     });
     // It may fail before anybody waits for it.
     this.ended.catch(() => {});
-    const wasWiped = isWiped(dir);
-    const { journal, contents } = options.openJournal(fileIn(dir, "store"), genesis, crypto);
-    this.#journal = journal;
-    const checkpoint = loadCheckpoint(dir);
-    requireHistory(checkpoint, contents.chain, journal);
-    const config = {
-      ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint },
-      ...contents,
-    };
+    const { openJournal, checkPeriodMs = CHECK_PERIOD_MS } = options;
     const masterTerm = role === "master" ? loadMasterTerm(dir, genesis, crypto) : undefined;
-    const participant: Participant =
-      role === "master"
-        ? createMaster({ ...config, masterTerm })
-        : createValidator({ ...config, wasWiped, checkPeriodMs: CHECK_PERIOD_MS });
-    if (role === "master") requireReign(participant, journal);
-    this.runner = new LedgerRunner(participant, {
-      journal,
+    this.#life = new NodeLife({
+      ...{ role, keys, genesis, crypto, openJournal, checkPeriodMs, events: this.#events },
+      ...{ file: fileIn(dir, "store"), checkpoint: loadCheckpoint(dir), masterTerm },
+      hasRun: () => existsSync(fileIn(dir, "started")),
       send: (to, message) => this.peers.send(to, message),
-      onReport: (code, detail) => this.#events.writeLimited(`ledger-${code}`, detail),
       onBlock: (output) => this.#onBlock(output),
+      onBeginning: () => {
+        this.peers.meet();
+        options.onBeginning?.();
+      },
       onFailure: (thrown) => this.#onFailure(thrown),
     });
     this.peers = new NodePeers({
@@ -112,6 +100,20 @@ export class LedgerProcess {
     const process = LedgerProcess.open(options);
     await process.join();
     return process;
+  }
+
+  /** The one at present: another takes its place after a repair. */
+  get runner(): LedgerRunner {
+    return this.#life.runner;
+  }
+
+  /** A block is fetched that its disk lacks: the state is one that was passed already. */
+  get isRepairing(): boolean {
+    return this.#life.isRepairing;
+  }
+
+  get isPaused(): boolean {
+    return this.#life.pausedBy !== undefined;
   }
 
   /** Everything but the network: the state is that of the disk. @throws AbsError */
@@ -133,14 +135,13 @@ export class LedgerProcess {
     const { nodeId } = this.keys;
     this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
     this.peers.meet();
-    this.runner.start();
+    this.#life.start();
   }
 
   stop(): void {
-    this.runner.close();
     this.#control?.close();
     this.peers.close();
-    this.#journal.close();
+    this.#life.stop();
     this.#end();
   }
 
@@ -148,6 +149,7 @@ export class LedgerProcess {
   status(): Record<string, unknown> {
     const { participant } = this.runner;
     const { chain, term, stoppedBy } = participant;
+    const { pausedBy, isRepairing } = this.#life;
     return {
       role: this.options.role,
       node_id: this.keys.nodeId,
@@ -158,6 +160,8 @@ export class LedgerProcess {
       timestamp: chain.core.timestamp,
       term,
       ...(stoppedBy === undefined ? {} : { stopped: stoppedBy }),
+      ...(pausedBy === undefined ? {} : { paused: pausedBy }),
+      ...(isRepairing ? { is_repairing: true } : {}),
       ...(participant.kind === "validator"
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
@@ -181,7 +185,7 @@ export class LedgerProcess {
   #onFailure(thrown: unknown): void {
     this.#control?.close();
     this.peers.close();
-    this.#journal.close();
+    this.#life.stop();
     this.#fail(
       thrown instanceof AbsError
         ? thrown
@@ -207,39 +211,22 @@ export function loadNode(
   const keys = loadKeys(fileIn(dir, "keys"));
   const genesis = loadGenesis(dir, crypto);
   requireRole(role, keys, genesis, dir);
+  requireOwnChain(keys, genesis, dir);
   return { keys, genesis };
 }
 
-/** @throws AbsError CHECKPOINT_CONFLICT: the chain on its disk is not the one vouched for */
-function requireHistory(
-  checkpoint: Checkpoint | undefined,
-  chain: ChainState,
-  journal: LedgerJournal,
-): void {
-  const conflict = chainConflict(checkpoint, chain, journal.history);
-  if (conflict === undefined) return;
-  journal.close();
+/** The folder's certificate is of the chain that its genesis file makes, or nobody would listen. */
+function requireOwnChain(keys: OwnKeys, { chainId, members }: ChainState, dir: string): void {
+  const { certificate } = loadCertificate(dir);
+  if (certificate.chainId === chainId) return;
+  // Those of the genesis file's members are older than the chain's name.
+  const [first] = members.get(keys.nodeId)?.keys ?? [];
+  if (first?.certificate === certificateHash(certificate)) return;
   throw new AbsError(
-    "CHECKPOINT_CONFLICT",
-    `The chain on this disk is another history than the one vouched for: ${conflict}.`,
-    "Ask the manager which is right; if the disk is wrong, move scd.sqlite aside and start again.",
+    "LEDGER_CHAIN_OTHER",
+    `${dir}: certificate.json is not of chain ${chainId}, which genesis.json makes.`,
+    "Put the tenant's genesis.json back: all its nodes have the same, byte for byte.",
   );
-}
-
-/** @throws AbsError MASTER_SUPERSEDED: the chain on its disk has another master's term */
-function requireReign(participant: Participant, journal: LedgerJournal): void {
-  if (masterId(participant) === participant.nodeId) return;
-  journal.close();
-  throw new AbsError(
-    "MASTER_SUPERSEDED",
-    `Term ${participant.term} is the reign of another master, ${masterId(participant)}.`,
-    "Run the new master from its own folder; this one's keys seal nothing any more.",
-  );
-}
-
-/** Keys that have run before, and a disk that knows nothing of it. */
-function isWiped(dir: string): boolean {
-  return existsSync(fileIn(dir, "started")) && !existsSync(fileIn(dir, "store"));
 }
 
 function requireRole(

@@ -7,7 +7,7 @@ import { type ChainState, recordedTerm } from "../chain/chain-state.ts";
 import { encodeGenesis } from "../chain/genesis-file.ts";
 import type { BlockHash, Height, Term } from "../chain/ledger-units.ts";
 import { exportLine } from "../chain/verify-chain.ts";
-import { replayChain } from "./chain-replay.ts";
+import { damaged, replayChain } from "./chain-replay.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import { fileIn, loadGenesis } from "./node-folder.ts";
 import { SqliteJournal } from "./sqlite-journal.ts";
@@ -27,8 +27,11 @@ export class Ledger {
   constructor(dir: string) {
     const crypto = createLedgerCrypto();
     const genesis = loadGenesis(dir, crypto);
-    this.#journal = new SqliteJournal(fileIn(dir, "store"), genesis, "read");
-    this.tip = replayChain(genesis, this.#journal.blocks(), crypto).chain;
+    const access = { kind: "read", hasRun: false } as const;
+    this.#journal = new SqliteJournal(fileIn(dir, "store"), genesis, access);
+    const { chain, fault } = replayChain(genesis, this.#journal.blocks(), crypto);
+    if (fault !== undefined) throw damaged(fault);
+    this.tip = chain;
   }
 
   at(height: Height): SealedBlock | undefined {
@@ -39,8 +42,8 @@ export class Ledger {
     return named(this.#journal.history.find(blockHash));
   }
 
-  blocks(): Iterable<Block> {
-    return this.#journal.blocks();
+  *blocks(): Generator<Block> {
+    for (const block of this.#journal.blocks()) if (block !== undefined) yield block;
   }
 
   /** In force at the tip, with their SC_UPDATEs applied; by id. */

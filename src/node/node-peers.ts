@@ -14,6 +14,7 @@ import {
   MESSAGE_CODES,
 } from "../chain/message-types.ts";
 import type { SignedRevocation } from "../chain/revocation.ts";
+import { bytesOf } from "../chain/sha256.ts";
 import type { Output } from "../chain/step-types.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import { PeerChannel, type PeerNotice } from "../peer/peer-channel.ts";
@@ -147,6 +148,7 @@ export class NodePeers {
     return new PeerChannel({
       ...{ self: keys.nodeId, listen, random: kernelRandom },
       noise: peerNoise(genesis.chainId, keys.session),
+      realm: bytesOf(genesis.chainId),
       certificate: encodeIntroduction({ signed, masterTerm }),
       // Nobody has heard of a new term's master, nor knows where to call it.
       callsAll: masterTerm !== undefined,

@@ -28,7 +28,10 @@ const FRESH_MS = 3000;
 /** ALIVE comes every 2 s, unless the ledger has more to say. */
 const HEARD_MS = 2500;
 
-export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "authenticate"> & {
+export type PeerChannelOptions = Pick<
+  LinkOptions,
+  "noise" | "realm" | "certificate" | "authenticate"
+> & {
   readonly self: string;
   readonly listen: { readonly host: string; readonly port: number };
   /** Nobody can know this node yet: it calls everybody, whoever has the lower id. */
@@ -54,6 +57,8 @@ export class PeerChannel {
   readonly #peers = new Map<string, Peer>();
   readonly #strangers = new Set<PeerConnection>();
   readonly #ticking: ReturnType<typeof setInterval>;
+  /** Where peers are. */
+  #hosts: ReadonlySet<string> = new Set();
   #server: Server | undefined;
   #isClosed = false;
 
@@ -82,6 +87,7 @@ export class PeerChannel {
   /** Whom to speak with. Those who are not among them any more are cut off. */
   meet(callees: readonly Callee[]): void {
     const wanted = new Set(callees.map(({ nodeId }) => nodeId));
+    this.#hosts = new Set(callees.map(({ host }) => host));
     this.options.passage?.meet(callees.map(({ host }) => host));
     for (const [nodeId, peer] of this.#peers) {
       if (wanted.has(nodeId)) continue;
@@ -154,9 +160,11 @@ export class PeerChannel {
   }
 
   #connect(socket: Socket, callee: LinkOptions["callee"]): void {
-    const { noise, certificate, authenticate } = this.options;
+    const { noise, realm, certificate, authenticate } = this.options;
     const ephemeralSecret = this.options.random(32);
-    const link = { noise, certificate, authenticate, callee, ephemeralSecret };
+    const isKnownPlace = this.#hosts.has(socket.remoteAddress?.replace(/^::ffff:/, "") ?? "");
+    const own = { noise, realm, certificate, ephemeralSecret };
+    const link = { ...own, authenticate, callee, isKnownPlace };
     const connection: PeerConnection = new PeerConnection(socket, link, {
       onConfirmed: (nodeId) => this.#settle(nodeId, connection),
       onFrame: (nodeId, frame) => {

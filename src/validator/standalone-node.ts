@@ -9,7 +9,10 @@ import { LedgerProcess, type ProcessOptions } from "../node/ledger-process.ts";
 import { openJournal } from "../node/store-journal.ts";
 import { EventLog } from "../observe/event-log.ts";
 
-export type StandaloneOptions = Pick<ProcessOptions, "role" | "dir" | "listen"> & {
+export type StandaloneOptions = Pick<
+  ProcessOptions,
+  "role" | "dir" | "listen" | "checkPeriodMs"
+> & {
   /** Events go to this file; undefined: to standard output. */
   readonly eventFile: string | undefined;
 };

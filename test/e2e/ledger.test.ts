@@ -22,7 +22,7 @@ import {
   tenantOf,
 } from "./harness.ts";
 import { BedContract, LedgerBed, PEER_PORT, STRANGER_ADDRESS } from "./ledger-bed.ts";
-import { measureCapacity, runLoad } from "./load.ts";
+import { runLoad } from "./load.ts";
 
 const MINUTE_MS = 60_000;
 const AGENTS = ["client", "server"];
@@ -127,6 +127,23 @@ async function changes(): Promise<void> {
 }
 
 const STREAM_SECONDS = 22;
+/** Packets a second: far from what the kernel's rings lose when others use this machine. */
+const RATE = 4_000;
+
+/** Packets that the kernel did not hand to the agents, as their rings were full. */
+async function missed(): Promise<number> {
+  let count = 0;
+  for (const { ports } of await Promise.all(BARE ? [] : site.agents().map(statusOf))) {
+    for (const port of [ports.inside, ports.outside]) count += port.missed;
+  }
+  return count;
+}
+
+type Ports = Readonly<Record<"inside" | "outside", { readonly missed: number }>>;
+
+async function statusOf(agent: { status(): Promise<unknown> }): Promise<{ readonly ports: Ports }> {
+  return (await agent.status()) as { readonly ports: Ports };
+}
 
 async function tcpStream(): Promise<{ readonly standstillMs: number }> {
   await site.keep(startIperf3(site.host("server"), PORTS.iperf));
@@ -149,10 +166,9 @@ test(
   "contracts deactivated, regenerated and expired under load: sessions move, nothing is lost",
   async () => {
     const load = { to: SERVER.ipv4, port: 7_000, size: 22, flows: 16 };
-    const capacity = await measureCapacity(site, load);
-    const rate = Math.floor(Math.min(capacity / 4, 20_000));
+    const missedBefore = await missed();
     const from = BARE ? 0 : countOf("client");
-    const plan = { ...load, kind: "send", rate, seconds: STREAM_SECONDS } as const;
+    const plan = { ...load, kind: "send", rate: RATE, seconds: STREAM_SECONDS } as const;
     const [turn, stream] = await Promise.all([
       // Once: a second turn would be one without changes.
       runLoad(site, plan),
@@ -160,7 +176,9 @@ test(
       BARE ? undefined : changes(),
     ]);
     console.log(`  ${turn.offered} packets, TCP stood ${Math.round(stream.standstillMs)} ms`);
-    expect(turn.delivered + turn.ownDrops + turn.receiverDrops).toBe(turn.offered);
+    const lost = turn.offered - turn.delivered - turn.ownDrops - turn.receiverDrops;
+    // Nothing, but for what the kernel's full rings never gave to the agents: TCP's among them.
+    expect(lost).toBeLessThanOrEqual((await missed()) - missedBefore);
     expect(turn.agentDrops).toEqual({});
     expect(stream.standstillMs).toBeLessThan(1_000);
     if (BARE) return;
@@ -196,12 +214,12 @@ test(
     if (BARE) return;
     const store = new Database(fileIn(bed.folder("client"), "store"));
     const from = countOf("client");
-    const row = store.query("SELECT id, bytes FROM entry").get() as {
+    const row = store.query("SELECT id, bytes FROM contract").get() as {
       readonly id: string;
       readonly bytes: Uint8Array;
     };
     row.bytes[20] ^= 1;
-    store.query("UPDATE entry SET bytes = ? WHERE id = ?").run(row.bytes, row.id);
+    store.query("UPDATE contract SET bytes = ? WHERE id = ?").run(row.bytes, row.id);
     store.close();
     await eventOf("client", "ledger-own-root-differs", {}, from, 50_000);
     await eventOf("client", "ledger-repaired", {}, from);

@@ -56,7 +56,7 @@ async function start(name: string): Promise<LedgerProcess> {
     dir: join(dir, name),
     listen: undefined,
     events,
-    openJournal: (_, genesis) => {
+    openJournal: ({ genesis }) => {
       const journal = journals.get(name) ?? new MemoryJournal(genesis);
       journals.set(name, journal);
       return { journal, contents: journal.contents() };
@@ -148,6 +148,7 @@ function newcomer(): { readonly channel: PeerChannel; readonly keys: OwnKeys } {
     // Before every id, so that it is the one who calls.
     ...{ self: "", listen: { host: "127.0.0.1", port: 0 }, random: kernelRandom },
     noise: peerNoise(certificate.chainId, keys.session),
+    realm: new Uint8Array(32),
     certificate: encodeSignedCertificate(signed),
     authenticate: (bytes) => {
       const read = decodeSignedCertificate(bytes);

@@ -1,7 +1,7 @@
 /** Peer channels over loopback: who calls whom, restarts, strangers, floods. */
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { connect, type Socket } from "node:net";
-import { ascii } from "../../src/bytes.ts";
+import { ascii, concat } from "../../src/bytes.ts";
 import { PeerChannel } from "../../src/peer/peer-channel.ts";
 import type { PeerNoise } from "../../src/peer/peer-noise.ts";
 import { CipherState, HandshakeState, IK } from "../../src/session/noise.ts";
@@ -17,9 +17,11 @@ function newKeys(): KeyPair {
   return new KeyPair(crypto.getRandomValues(new Uint8Array(32)));
 }
 
-function noiseOf(own: KeyPair): PeerNoise {
+const REALM = new Uint8Array(32).fill(1);
+
+function noiseOf(own: KeyPair, realm: Uint8Array): PeerNoise {
   const base = { pattern: IK, suite: { cipher: "AESGCM", hash: "sha256" } as const };
-  const named = { ...base, prologue: ascii("abs peer 1 test"), localStatic: own };
+  const named = { ...base, prologue: concat(ascii("abs peer 1"), realm), localStatic: own };
   return {
     handshake: (key) =>
       new HandshakeState({
@@ -40,11 +42,13 @@ class Node {
     readonly name: Name,
     port: number,
     callsAll = false,
+    realm: Uint8Array = REALM,
   ) {
     this.channel = new PeerChannel({
       self: name,
       callsAll,
-      noise: noiseOf(keys[name]),
+      noise: noiseOf(keys[name], realm),
+      realm,
       certificate: ascii(name),
       authenticate: (certificate, key) =>
         NAMES.find(
@@ -190,6 +194,20 @@ async function stranger(port: number): Promise<{ socket: Socket; isClosed: () =>
   await new Promise<void>((resolve) => socket.once("connect", resolve));
   return { socket, isClosed: () => isClosed };
 }
+
+test("nodes of two ledgers hear which, at both ends", async () => {
+  const other = new Uint8Array(32).fill(2);
+  const b = new Node("b", 0, false, other);
+  const port = await b.channel.listen();
+  b.channel.meet([callee("a", 1)]);
+  const a = new Node("a", 0);
+  a.channel.meet([callee("b", port)]);
+  await until(() => a.notices.length > 0 && b.notices.length > 0);
+  const [ours, theirs] = ["01".repeat(32), "02".repeat(32)];
+  expect(a.notices[0]).toContain(`it is of chain ${theirs}, this node of ${ours}`);
+  expect(b.notices[0]).toContain(`it is no peer of a node of chain ${theirs}`);
+  expect([a, b].map(({ channel }) => channel.status()[0]?.isConnected)).toEqual([false, false]);
+});
 
 test("garbage is cut off, and peers go on speaking", async () => {
   const { a, b, port } = await pair();
