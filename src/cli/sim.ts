@@ -15,7 +15,7 @@ import { shrink } from "../sim/shrink.ts";
 import { playScenario, traceScenario } from "../sim/simulation.ts";
 import { notes } from "./notes.ts";
 
-const SEED_MAX = 2 ** 31;
+const SEED_MAX = 2 ** 31 - 1;
 /** Lines of the trace that are printed: the end is what matters. */
 const TRACE_LINES_MAX = 400;
 const PROGRESS_MS = 10_000;
@@ -136,7 +136,8 @@ async function runAll({ first, count, options, args }: Run): Promise<void> {
     progress: (tally) => {
       if (performance.now() - told < PROGRESS_MS) return;
       told = performance.now();
-      notes.info(`${tally.seeds} of ${count} seeds, ${tally.violations} violations`);
+      const which = tally.failing.length > 0 ? `: seeds ${tally.failing.join(", ")}` : "";
+      notes.info(`${tally.seeds} of ${count} seeds, ${tally.violations} violations${which}`);
     },
   });
   const isWhole = options.validators === undefined && options.faults === undefined;

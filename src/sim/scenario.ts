@@ -72,7 +72,7 @@ export function makeScenario(seed: number, options: ScenarioOptions): Scenario {
       ...makeFaults(prng, { nodes, spare, allowed: options.faults }).flatMap((fault) =>
         withWrongClock(fault, Prng.of(seed, 7), options.faults),
       ),
-      ...makeLosses(Prng.of(seed, 5), { nodes, f, allowed: options.faults }),
+      ...makeLosses(Prng.of(seed, 5), { nodes, validators, allowed: options.faults }),
     ],
     lies,
   };
@@ -150,15 +150,18 @@ function withWrongClock(fault: Fault, prng: Prng, allowed: ScenarioOptions["faul
 }
 
 /** Losses for good: some seeds have one, all where they are asked for. */
-function makeLosses(prng: Prng, limits: Limits & { readonly f: number }): Fault[] {
-  const { nodes, f, allowed } = limits;
+function makeLosses(prng: Prng, limits: Limits & { readonly validators: number }): Fault[] {
+  const { nodes, validators, allowed } = limits;
+  const f = faultsOf(validators);
   const isDue = (kind: FaultKind, turns: number): boolean =>
     allowed === undefined ? prng.oneIn(turns) : allowed.includes(kind);
   const losses: Fault[] = [];
   const isReturning = isDue("master-returns", 2);
   if (isDue("master-lost", MASTER_LOST_EVERY)) losses.push(...makeMasterLoss(nodes, prng));
   if (!isReturning) losses.splice(1);
-  if (f === 0 && isDue("needed-disk-lost", NEEDED_DISK_LOST_EVERY)) {
+  // A committee of one and the master hold all that is sealed: both lost at once is the chain lost.
+  const isLast = validators === 1 && losses.length > 0;
+  if (f === 0 && !isLast && isDue("needed-disk-lost", NEEDED_DISK_LOST_EVERY)) {
     losses.push(makeFault("needed-disk-lost", nodes, prng));
   }
   return losses;
