@@ -3,6 +3,7 @@
  * events go to standard output, one JSON object a line; SIGTERM and SIGINT end it cleanly.
  */
 import { defineCommand } from "citty";
+import { keepMemoryPrivate } from "../native/private-memory.ts";
 import { saveCheckpoint } from "../node/node-checkpoint.ts";
 import { runStandalone } from "../validator/standalone-node.ts";
 import { dirArgument } from "./ledger-read.ts";
@@ -29,6 +30,7 @@ export function runCommandOf(role: "validator" | "master", description: string) 
       },
     },
     async run({ args }) {
+      keepMemoryPrivate();
       if (args.checkpoint !== undefined) {
         saveCheckpoint(args.dir, checkpointOf("--checkpoint", args.checkpoint));
       }
