@@ -8,6 +8,7 @@ import type { EpochSeconds } from "../units.ts";
 import { draftBlock } from "./apply-block.ts";
 import { type BlockBody, CONTRACTS_MAX, RECORDS_MAX } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
+import type { Refusal } from "./block-fault.ts";
 import { isChangePending, paramsAt } from "./chain-state.ts";
 import { decodeContract } from "./contract-entry.ts";
 import {
@@ -58,13 +59,16 @@ export function draftNext(master: Master): Draft | undefined {
 }
 
 function draftOf(master: Master, body: BlockBody): Draft | undefined {
-  const { chain, at, term, crypto } = master;
-  const timestamp = Math.max(at.epoch, chain.core.timestamp) as EpochSeconds;
-  const drafted = draftBlock(chain, { term, timestamp, body }, crypto);
+  const { chain, term, crypto } = master;
+  const drafted = draftBlock(chain, { term, timestamp: timestampOf(master), body }, crypto);
   if ("fault" in drafted) return undefined;
   const draft = { core: drafted.core, body, next: drafted.next };
   master.drafts.set(blockHashOf(drafted.core), draft);
   return draft;
+}
+
+function timestampOf({ at, chain }: Master): EpochSeconds {
+  return Math.max(at.epoch, chain.core.timestamp) as EpochSeconds;
 }
 
 /** What fits into one block, records in their order, one a subject. */
@@ -93,13 +97,14 @@ function recordOf({ term, masterPub, signature }: MasterTermMessage): Uint8Array
   return encodeRecord({ kind: "MASTER_TERM", term, masterPub, signature });
 }
 
-/** Whether a block on this tip may hold these; a new term's must name its master as well. */
-function mayStand(master: Master, body: Partial<BlockBody>): boolean {
-  const { masterTerm } = master;
-  const { contracts = [], records = [] } = body;
+/** Why no block on this tip may hold these; a new term's must name its master as well. */
+function faultOf(master: Master, { contracts, records }: BlockBody): Refusal | undefined {
+  const { chain, term, crypto, masterTerm } = master;
   const own = masterTerm === undefined ? [] : [recordOf(masterTerm)];
   const sorted = [...own, ...records].sort((one, other) => (idOf(one) < idOf(other) ? -1 : 1));
-  return draftOf(master, { contracts, records: sorted }) !== undefined;
+  const plan = { term, timestamp: timestampOf(master), body: { contracts, records: sorted } };
+  const drafted = draftBlock(chain, plan, crypto);
+  return "fault" in drafted ? drafted : undefined;
 }
 
 function idOf(bytes: Uint8Array): string {
@@ -107,51 +112,41 @@ function idOf(bytes: Uint8Array): string {
   return "complaint" in read ? `? ${bytes.toHex()}` : recordId(read.record);
 }
 
-/** Finds one item that spoils the block, by trying each alone, and takes it off the queue. */
+/**
+ * Takes the first item off the queue with which a body does not stand any more, while those before
+ * it do: an item may need an earlier one, as a stake its NODE_ADD. By halves: a block of 1,024 is
+ * searched in ten drafts.
+ */
 function dropFaulty(master: Master, body: BlockBody): boolean {
-  for (const bytes of body.records) {
-    if (!master.records.includes(bytes) || mayStand(master, { records: [bytes] })) continue;
-    master.records = master.records.filter((other) => other !== bytes);
-    report(master, "refused", faultOf(master, { contracts: [], records: [bytes] }));
-    return true;
+  const waiting = new Set(master.records);
+  const records = body.records.filter((bytes) => waiting.has(bytes));
+  const items = [...records, ...body.contracts];
+  const faultOfFirst = (count: number): Refusal | undefined => {
+    const contracts = items.slice(records.length, Math.max(count, records.length));
+    return faultOf(master, { records: records.slice(0, count), contracts });
+  };
+  let why = faultOfFirst(items.length);
+  if (why === undefined || faultOfFirst(0) !== undefined) return false;
+  let [right, wrong] = [0, items.length];
+  while (wrong - right > 1) {
+    const middle = (right + wrong) >> 1;
+    const fault = faultOfFirst(middle);
+    if (fault === undefined) right = middle;
+    else [wrong, why] = [middle, fault];
   }
-  const half = faultyContract(master, body.contracts);
-  if (half !== undefined) {
-    master.contracts = master.contracts.filter((other) => other !== half);
-    report(master, "refused", faultOf(master, { contracts: [half], records: [] }));
-    return true;
-  }
-  // Each is right alone, and together they are not: the last waits for the next block.
-  const last =
-    body.records.findLast((bytes) => master.records.includes(bytes)) ?? body.contracts.at(-1);
-  if (last === undefined || body.records.length + body.contracts.length < 2) return false;
-  master.records = [...master.records.filter((other) => other !== last)];
-  master.contracts = master.contracts.filter((other) => other !== last);
-  report(master, "refused", "an item that contradicts another of the same block");
+  const faulty = items[right];
+  if (faulty === undefined) return false;
+  master.records = master.records.filter((other) => other !== faulty);
+  master.contracts = master.contracts.filter((other) => other !== faulty);
+  report(master, "refused", complaintOf(faulty, right < records.length, why));
   return true;
 }
 
-/** Why a block of one item would not be valid, and which item, for people. */
-function faultOf(master: Master, body: BlockBody): string {
-  const { chain, at, term, crypto } = master;
-  const timestamp = Math.max(at.epoch, chain.core.timestamp) as EpochSeconds;
-  const drafted = draftBlock(chain, { term, timestamp, body }, crypto);
-  const why = "fault" in drafted ? `${drafted.fault} ${drafted.detail}` : "it is valid alone";
-  const [contract] = body.contracts;
-  const item = contract ?? body.records[0] ?? new Uint8Array(0);
-  const read = contract === undefined ? { complaint: "a record" } : decodeContract(contract);
+/** Which item it is and why it may not stand, for people. */
+function complaintOf(item: Uint8Array, isRecord: boolean, { fault, detail }: Refusal): string {
+  const read = isRecord ? { complaint: "a record" } : decodeContract(item);
   const name = "contract" in read ? `contract ${read.contract.scId}` : read.complaint;
-  return `${name}: ${why}: ${Buffer.from(item.subarray(0, 200)).toString()}`;
-}
-
-/** By halves: a block of 1,024 is searched in ten drafts. */
-function faultyContract(master: Master, contracts: readonly Uint8Array[]): Uint8Array | undefined {
-  if (contracts.length === 0) return undefined;
-  if (mayStand(master, { contracts })) return undefined;
-  if (contracts.length === 1) return contracts[0];
-  const middle = contracts.length >> 1;
-  const left = faultyContract(master, contracts.slice(0, middle));
-  return left ?? faultyContract(master, contracts.slice(middle));
+  return `${name}: ${fault} ${detail}: ${Buffer.from(item.subarray(0, 200)).toString()}`;
 }
 
 /** On the disk, then to the committee, and again every second. */

@@ -68,7 +68,10 @@ export function onViewTimer(validator: Validator): void {
 
 /** Rules 5 and 6. The message is on the disk before it is sent. */
 function changeRound(validator: Validator, round: Round, view: View): void {
-  if (view <= round.view || round.candidates.size === 0 || !mayVote(validator, round)) return;
+  if (view <= round.view || !mayVote(validator, round)) return;
+  // What binds an attempt above 0 is known only by its candidate. In attempt 0 a member without
+  // one follows f + 1 others, or as the next leader it would waste its view.
+  if (round.candidates.size === 0 && round.attempt > 0) return;
   const message = sign<RoundChangeMessage>(validator, {
     kind: "ROUND_CHANGE",
     ...headerOf(validator, { attempt: round.attempt, view }),

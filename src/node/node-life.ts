@@ -91,14 +91,17 @@ export class NodeLife {
   }
 
   #open(): [OpenedJournal, LedgerRunner] {
-    const { file, genesis, crypto, hasRun, openJournal, events, checkpoint } = this.options;
+    const { file, genesis, crypto, hasRun, openJournal, events } = this.options;
     const wasRun = hasRun();
     const opened = openJournal({ file, genesis, crypto, hasRun: wasRun });
     const { findings } = opened.condition ?? SOUND;
-    requireHistory(checkpoint, opened);
     for (const detail of findings) events.write("ledger-damage", { detail });
     const participant = this.#participantOf(opened);
-    if (participant.kind === "master") requireReign(participant, opened);
+    const why = historyError(this.options.checkpoint, opened) ?? reignError(participant);
+    if (why !== undefined) {
+      opened.journal.close();
+      throw why;
+    }
     const runner = new LedgerRunner(participant, {
       journal: opened.journal,
       send: this.options.send,
@@ -204,28 +207,27 @@ export class NodeLife {
   }
 }
 
-/** @throws AbsError CHECKPOINT_CONFLICT: the chain on its disk is not the one vouched for */
-function requireHistory(
+/** The chain on its disk is another history than the one vouched for. */
+function historyError(
   checkpoint: Checkpoint | undefined,
   { journal, contents }: OpenedJournal,
-): void {
+): AbsError | undefined {
   const conflict = chainConflict(checkpoint, contents.chain, journal.history);
-  if (conflict === undefined) return;
-  journal.close();
-  throw new AbsError(
+  if (conflict === undefined) return undefined;
+  return new AbsError(
     "CHECKPOINT_CONFLICT",
     `The chain on this disk is another history than the one vouched for: ${conflict}.`,
     "Ask the manager which is right; if the disk is wrong, move scd.sqlite aside and start again.",
   );
 }
 
-/** @throws AbsError MASTER_SUPERSEDED: the chain on its disk has another master's term */
-function requireReign(participant: Participant, { journal }: OpenedJournal): void {
-  if (masterId(participant) === participant.nodeId) return;
-  journal.close();
-  throw new AbsError(
+/** The chain on its disk has another master's term. */
+function reignError(participant: Participant): AbsError | undefined {
+  const { kind, nodeId, term } = participant;
+  if (kind === "validator" || masterId(participant) === nodeId) return undefined;
+  return new AbsError(
     "MASTER_SUPERSEDED",
-    `Term ${participant.term} is the reign of another master, ${masterId(participant)}.`,
+    `Term ${term} is the reign of another master, ${masterId(participant)}.`,
     "Run the new master from its own folder; this one's keys seal nothing any more.",
   );
 }

@@ -21,15 +21,23 @@ export type StandaloneOptions = Pick<
 export async function runStandalone(options: StandaloneOptions): Promise<void> {
   const { eventFile, ...rest } = options;
   const events = new EventLog(eventFile);
+  let running: LedgerProcess | undefined;
+  let isAsked = false;
+  // Before it begins: whoever is told to end while it starts leaves no socket behind either.
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      isAsked = true;
+      running?.stop();
+    });
+  }
   try {
     const node = await LedgerProcess.start({ ...rest, events, openJournal });
+    running = node;
     const watch = new CopyWatch({
       onCopy: (reason) => node.runner.take({ kind: "observe", reason }),
       onDeaf: (why) => events.write({ event: "generation-unheard", message: why }),
     });
-    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
-      process.on(signal, () => node.stop());
-    }
+    if (isAsked) node.stop();
     await node.ended.finally(() => watch.close());
   } finally {
     events.close();

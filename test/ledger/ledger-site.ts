@@ -64,9 +64,9 @@ export type Status = {
   readonly chain_id: string;
   readonly node_id: string;
   readonly is_observing?: boolean;
+  readonly term: number;
   readonly is_repairing?: boolean;
   readonly paused?: string;
-  readonly term: number;
   readonly peers: readonly { readonly node_id: string; readonly is_connected: boolean }[];
 };
 
@@ -83,8 +83,8 @@ export type StartOptions = {
   readonly env?: Readonly<Record<string, string>>;
   /** Words after. */
   readonly options?: readonly string[];
-  /** As which it runs; by default what its name says. */
-  readonly role?: "master";
+  /** Of the folder `master` the master's, of others a validator's. */
+  readonly role?: string;
 };
 
 type Running = { readonly child: Bun.Subprocess; readonly isWrapped: boolean };
@@ -139,9 +139,11 @@ export class LedgerSite {
     return join(this.folder(name), "control.sock");
   }
 
-  start(name: string, { wrapper = [], env = {}, options = [], role }: StartOptions = {}): void {
-    const isMaster = (role ?? name) === MASTER;
-    const command = isMaster ? ["ledger", "master", "run"] : ["validator", "run"];
+  start(
+    name: string,
+    { wrapper = [], env = {}, options = [], role = name }: StartOptions = {},
+  ): void {
+    const command = role === MASTER ? ["ledger", "master", "run"] : ["validator", "run"];
     const place = ["--dir", this.folder(name), "--events", this.eventFile(name)];
     const errors = Bun.file(join(this.dir, `${name}.errors`));
     const words = [...wrapper, process.execPath, MAIN, ...command, ...place, ...options];
@@ -231,14 +233,6 @@ export class LedgerSite {
       if (performance.now() > endMs) {
         throw new Error(`${name}: not in ${forMs} ms: ${condition}\n${JSON.stringify(status)}`);
       }
-      await Bun.sleep(20);
-    }
-  }
-
-  async untilTrue(condition: () => Promise<boolean>, forMs = 30_000): Promise<void> {
-    const endMs = performance.now() + forMs;
-    while (!(await condition())) {
-      if (performance.now() > endMs) throw new Error(`not true in ${forMs} ms\n${this.errors()}`);
       await Bun.sleep(20);
     }
   }

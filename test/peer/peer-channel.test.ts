@@ -41,9 +41,9 @@ class Node {
   constructor(
     readonly name: Name,
     port: number,
-    options: { readonly realm?: Uint8Array; readonly callsAll?: boolean } = {},
+    callsAll = false,
+    realm: Uint8Array = REALM,
   ) {
-    const { realm = REALM, callsAll = false } = options;
     this.channel = new PeerChannel({
       self: name,
       callsAll,
@@ -117,7 +117,7 @@ test("the higher id calls where no call comes: it may not be known there", async
 test("who is told to calls at once, whatever its id", async () => {
   const a = new Node("a", 0);
   const port = await a.channel.listen();
-  const b = new Node("b", 0, { callsAll: true });
+  const b = new Node("b", 0, true);
   const startMs = performance.now();
   b.channel.meet([callee("a", port)]);
   await until(() => a.notices.length === 1);
@@ -126,7 +126,7 @@ test("who is told to calls at once, whatever its id", async () => {
 
 test("where both call at once, one connection stays, the same for both", async () => {
   for (let i = 0; i < 8; i++) {
-    const [a, b] = [new Node("a", 0), new Node("b", 0, { callsAll: true })];
+    const [a, b] = [new Node("a", 0), new Node("b", 0, true)];
     const ports = [await a.channel.listen(), await b.channel.listen()] as const;
     a.channel.meet([callee("b", ports[1])]);
     b.channel.meet([callee("a", ports[0])]);
@@ -197,7 +197,7 @@ async function stranger(port: number): Promise<{ socket: Socket; isClosed: () =>
 
 test("nodes of two ledgers hear which, at both ends", async () => {
   const other = new Uint8Array(32).fill(2);
-  const b = new Node("b", 0, { realm: other });
+  const b = new Node("b", 0, false, other);
   const port = await b.channel.listen();
   b.channel.meet([callee("a", 1)]);
   const a = new Node("a", 0);
