@@ -158,7 +158,7 @@ function applyBody(
     members === state.members && params === state.params && masters === state.masters;
   return {
     ...{ scd, members, tnl, params, masters },
-    ...contractWords(state.chainId, place.height, body.contracts),
+    ...wordsOfLeaves(padded(state.chainId, place.height, next.contractLeaves), body),
     recordsRoot: rootOf(body.records.map(leafBytes)),
     scdRoot: scd === state.scd ? state.core.scdRoot : scd.root,
     tnlRoot: tnl === state.tnl ? state.core.tnlRoot : tnlRoot(next),
@@ -205,7 +205,9 @@ function applyContracts(next: NextState, contracts: readonly Uint8Array[]): Refu
     if (why !== undefined) return refuse("contract-rule", `${scId}: ${why}`);
     if (seen.has(scId) || before.scd.isUsed(scId)) return refuse("contract-duplicate", scId);
     seen.add(scId);
-    next.scdChanges.push({ id: scId, entry: scdEntry(scId, bytes) });
+    const entry = scdEntry(scId, bytes);
+    next.scdChanges.push({ id: scId, entry });
+    next.contractLeaves.push(entry.leaf);
   }
   return undefined;
 }
@@ -229,9 +231,13 @@ export function contractLeaves(
   height: Height,
   contracts: readonly Uint8Array[],
 ): Uint8Array[] {
-  const leaves = contracts.map(leafBytes);
-  const size = paddedSize(contracts.length);
-  for (let i = contracts.length; i < size; i++) {
+  return padded(chainId, height, contracts.map(leafBytes));
+}
+
+/** The contracts' leaves, with those of the dummies. */
+function padded(chainId: ChainId, height: Height, leaves: Uint8Array[]): Uint8Array[] {
+  const size = paddedSize(leaves.length);
+  for (let i = leaves.length; i < size; i++) {
     leaves.push(leafBytes(encodeDummy(chainId, height, i)));
   }
   return leaves;
@@ -241,8 +247,16 @@ export function contractWords(
   chainId: ChainId,
   height: Height,
   contracts: readonly Uint8Array[],
-): Pick<BlockCore, "merkleRoot" | "scCount" | "scReal"> {
-  const leaves = contractLeaves(chainId, height, contracts);
+): ContractWords {
+  return wordsOfLeaves(contractLeaves(chainId, height, contracts), { contracts });
+}
+
+type ContractWords = Pick<BlockCore, "merkleRoot" | "scCount" | "scReal">;
+
+function wordsOfLeaves(
+  leaves: readonly Uint8Array[],
+  { contracts }: Pick<BlockBody, "contracts">,
+): ContractWords {
   return { merkleRoot: rootOf(leaves), scCount: leaves.length, scReal: contracts.length };
 }
 

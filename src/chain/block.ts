@@ -30,6 +30,8 @@ export const CONTRACT_BYTES_MAX = 2048;
 export const RECORD_BYTES_MAX = 65_536;
 export const BODY_BYTES_MAX = 900_000;
 
+const NO_BYTES = new Uint8Array(0);
+
 /** Field order is that of the encoding. */
 export type BlockCore = {
   readonly version: number;
@@ -79,3 +81,13 @@ export type SealProof = {
 
 export type SealedHeader = { readonly core: BlockCore; readonly proof: SealProof };
 export type Block = SealedHeader & { readonly body: BlockBody };
+
+export function areSameBodies(one: BlockBody, other: BlockBody): boolean {
+  return areSameLists(one.contracts, other.contracts) && areSameLists(one.records, other.records);
+}
+
+function areSameLists(one: readonly Uint8Array[], other: readonly Uint8Array[]): boolean {
+  if (one === other) return true;
+  if (one.length !== other.length) return false;
+  return one.every((bytes, i) => Buffer.compare(bytes, other[i] ?? NO_BYTES) === 0);
+}

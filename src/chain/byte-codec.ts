@@ -32,24 +32,33 @@ export type CodecFault = (typeof CODEC_FAULTS)[number];
 
 const FIRST_BYTES = 512;
 
+/** Bytes are set one by one: a DataView on a small array makes it a slow one. */
 export class ByteWriter {
-  private bytes = new Uint8Array(FIRST_BYTES);
-  private view = new DataView(this.bytes.buffer);
+  private bytes: Uint8Array;
   private end = 0;
+
+  /** @param sizeBytes what is expected: more makes it grow */
+  constructor(sizeBytes = FIRST_BYTES) {
+    this.bytes = new Uint8Array(sizeBytes);
+  }
 
   u8(value: number): void {
     const at = this.room(1);
-    this.view.setUint8(at, value);
+    this.bytes[at] = value;
   }
 
   u16(value: number): void {
     const at = this.room(2);
-    this.view.setUint16(at, value, false);
+    this.bytes[at] = value >>> 8;
+    this.bytes[at + 1] = value;
   }
 
   u32(value: number): void {
     const at = this.room(4);
-    this.view.setUint32(at, value, false);
+    this.bytes[at] = value >>> 24;
+    this.bytes[at + 1] = value >>> 16;
+    this.bytes[at + 2] = value >>> 8;
+    this.bytes[at + 3] = value;
   }
 
   /** A safe integer in 8 bytes. */
@@ -77,19 +86,19 @@ export class ByteWriter {
     this.u8(value ? 1 : 0);
   }
 
+  /** Once: the writer is over. */
   finish(): Uint8Array {
-    return this.bytes.slice(0, this.end);
+    return this.end === this.bytes.length ? this.bytes : this.bytes.slice(0, this.end);
   }
 
-  /** Call before `view` is read: it may be another one after. */
+  /** Call before `bytes` is read: they may be others after. */
   private room(sizeBytes: number): number {
     const start = this.end;
     this.end += sizeBytes;
     if (this.end > this.bytes.length) {
-      const grown = new Uint8Array(Math.max(this.end, 2 * this.bytes.length));
+      const grown = new Uint8Array(Math.max(this.end, 2 * start));
       grown.set(this.bytes.subarray(0, start));
       this.bytes = grown;
-      this.view = new DataView(grown.buffer);
     }
     return start;
   }
@@ -98,11 +107,8 @@ export class ByteWriter {
 export class ByteReader {
   fault: CodecFault | undefined;
   private at = 0;
-  private readonly view: DataView;
 
-  constructor(private readonly bytes: Uint8Array) {
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
+  constructor(private readonly bytes: Uint8Array) {}
 
   get offset(): number {
     return this.at;
@@ -113,19 +119,17 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.has(1) ? this.view.getUint8(this.at++) : 0;
+    return this.has(1) ? this.next() : 0;
   }
 
   u16(): number {
-    if (!this.has(2)) return 0;
-    this.at += 2;
-    return this.view.getUint16(this.at - 2, false);
+    return this.has(2) ? this.next() * 2 ** 8 + this.next() : 0;
   }
 
   u32(): number {
     if (!this.has(4)) return 0;
-    this.at += 4;
-    return this.view.getUint32(this.at - 4, false);
+    const high = this.next() * 2 ** 8 + this.next();
+    return high * 2 ** 16 + this.next() * 2 ** 8 + this.next();
   }
 
   u64(): number {
@@ -206,6 +210,11 @@ export class ByteReader {
   /** The first fault counts. */
   fail(fault: CodecFault): void {
     this.fault ??= fault;
+  }
+
+  /** On entry there is one. */
+  private next(): number {
+    return this.bytes[this.at++] ?? 0;
   }
 
   private has(sizeBytes: number): boolean {

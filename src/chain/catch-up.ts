@@ -1,11 +1,16 @@
 /**
  * Gossip and catch-up: every 2 s a node compares heights with the master and two random peers, and
  * pulls what it misses, headers first. Headers must be linked to the tip and to the checkpoint
- * before a body is asked for; every block is then applied whole, with its quorum and VRF proof.
- * docs/ledger.md "Catch-up". Answers are bounded by count and bytes.
+ * before a body is asked for; every block is then applied whole. Quorums and VRF proofs are
+ * verified at every change of the voters and at the end of each answer, the master's signature at
+ * every block. docs/ledger.md "Catch-up". Answers are bounded by count and bytes.
  */
-import type { BlockBody, BlockCore, SealedHeader } from "./block.ts";
+import { applyBlock, withSeal } from "./apply-block.ts";
+import type { Block, BlockBody, BlockCore, SealedHeader } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
+import type { Refusal } from "./block-fault.ts";
+import { bodySize } from "./certificate-codec.ts";
+import type { ChainState } from "./chain-state.ts";
 import {
   type LedgerNode,
   masterId,
@@ -23,15 +28,18 @@ import type {
   HeadersRequest,
   HeadersResponse,
 } from "./message-types.ts";
-import { extendChain, isNext, judgeBlock, takeRival } from "./sealing.ts";
+import { checkSealBelow } from "./seal-check.ts";
+import { extendChain, isNext, type Judged, judgeOn, takeRival } from "./sealing.ts";
 import { bytesOf } from "./sha256.ts";
 
 export const GOSSIP_MS = 2000;
 const PEERS_ASKED = 2;
-const HEADERS_ASKED = 64;
-const BODIES_ASKED = 16;
+const HEADERS_ASKED = 256;
+const BODIES_ASKED = 64;
 /** A frame of 1 MiB holds it, whatever the headers around it. */
 const ANSWER_BYTES_MAX = 900_000;
+/** More than a core takes. */
+const CORE_WORDS_BYTES = 512;
 /** A peer that gives nothing for so long is left for another. */
 const PATIENCE_MS = 3000;
 
@@ -147,19 +155,12 @@ export function onBodyRequest(
   for (const blockHash of message.blockHashes) {
     const block = unsealed(blockHash) ?? node.history.find(blockHash);
     if (block === undefined) continue;
-    sizeBytes += sizeOf(block.body);
+    sizeBytes += CORE_WORDS_BYTES + bodySize(block.body);
     if (blocks.length > 0 && sizeBytes > ANSWER_BYTES_MAX) break;
     blocks.push({ core: block.core, body: block.body });
   }
   if (blocks.length === 0) return;
   send(node, [from], { kind: "BODY_RESP", ...plainHeader(node, node.chain.height), blocks });
-}
-
-function sizeOf({ contracts, records }: BlockBody): number {
-  let sizeBytes = 512;
-  for (const bytes of contracts) sizeBytes += bytes.length + 4;
-  for (const bytes of records) sizeBytes += bytes.length + 4;
-  return sizeBytes;
 }
 
 /** Links what was asked for; gives back blocks that were not, and says whether the tip moved. */
@@ -168,36 +169,76 @@ export function onBodyResponse(
   from: NodeId,
   message: BodyResponse,
 ): { readonly others: readonly CoreAndBody[]; readonly hasGrown: boolean } {
-  const others: CoreAndBody[] = [];
   const before = node.chain.height;
-  for (const block of message.blocks) {
-    if (!link(node, from, block)) others.push(block);
-  }
+  const isAsked = node.stoppedBy === undefined && node.catchUp.peer === from;
+  dropKnown(node);
+  const wanted = isAsked ? wantedOf(node, message.blocks) : [];
+  link(node, from, wanted);
   const hasGrown = node.chain.height > before;
   if (hasGrown) pullOn(node, from);
-  return { others, hasGrown };
+  return { others: message.blocks.slice(wanted.length), hasGrown };
 }
 
-/** A block that is the next header's: applied, or its peer is left. */
-function link(node: LedgerNode, from: NodeId, { core, body }: CoreAndBody): boolean {
-  const { catchUp } = node;
-  dropKnown(node);
-  const [header] = catchUp.headers;
-  if (header === undefined || node.stoppedBy !== undefined || catchUp.peer !== from) return false;
-  if (blockHashOf(core) !== blockHashOf(header.core)) return false;
-  const block = { core, body, proof: header.proof };
-  const judged = judgeBlock(node, block, undefined);
-  if ("fault" in judged) {
-    leavePeer(node);
-    report(node, "refused", `block ${core.height} of ${from}: ${judged.fault} ${judged.detail}`);
-    // Sealed by another quorum of the parent than the one known here: ask for it.
-    if (judged.fault === "parent-quorum") askHeaders(node, [from], node.chain.height, 1);
-    return true;
+/** The first of an answer, as far as they are the bodies of the headers that come next. */
+function wantedOf({ catchUp }: LedgerNode, blocks: readonly CoreAndBody[]): Block[] {
+  const wanted: Block[] = [];
+  for (const { core, body } of blocks) {
+    const header = catchUp.headers[wanted.length];
+    if (header === undefined || blockHashOf(core) !== blockHashOf(header.core)) break;
+    wanted.push({ core, body, proof: header.proof });
   }
-  extendChain(node, block, judged);
-  catchUp.headers = catchUp.headers.slice(1);
-  catchUp.sinceMs = node.at.ms;
-  return true;
+  return wanted;
+}
+
+type Linked = { readonly block: Block; readonly judged: Judged };
+
+/**
+ * Applies blocks that follow each other. Quorum and VRF proof are verified of the last, which binds
+ * those before it by their hashes, and of each that changes members, TNL, parameters or masters:
+ * only then is the chain extended. Where something does not hold the peer is left.
+ */
+function link(node: LedgerNode, from: NodeId, blocks: readonly Block[]): void {
+  let chain = node.chain;
+  let unanchored: Linked[] = [];
+  for (const [i, block] of blocks.entries()) {
+    const next = applyBlock(chain, block.core, block.body, node.crypto);
+    const child = blocks[i + 1]?.core;
+    const isAnchor = child === undefined || "fault" in next || !haveSameVoters(chain, next);
+    const judged = isAnchor
+      ? judgeOn(node, chain, block, next)
+      : judgeBelow(node, chain, { block, next, child });
+    if ("fault" in judged) return refuseLink(node, from, block, judged);
+    chain = withSeal(judged.next, judged.seal);
+    unanchored.push({ block, judged });
+    if (!isAnchor) continue;
+    for (const linked of unanchored) extendChain(node, linked.block, linked.judged);
+    node.catchUp.headers = node.catchUp.headers.slice(unanchored.length);
+    node.catchUp.sinceMs = node.at.ms;
+    unanchored = [];
+  }
+}
+
+/** Whether the quorums above a block are judged by what those below it were. */
+function haveSameVoters(one: ChainState, other: ChainState): boolean {
+  const isSame = one.members === other.members && one.tnl === other.tnl;
+  return isSame && one.params === other.params && one.masters === other.masters;
+}
+
+function judgeBelow(
+  { crypto }: LedgerNode,
+  chain: ChainState,
+  linked: { readonly block: Block; readonly next: ChainState; readonly child: BlockCore },
+): Judged | Refusal {
+  const { block, next, child } = linked;
+  const seal = checkSealBelow(chain, next, { proof: block.proof, child }, crypto);
+  return "fault" in seal ? seal : { next, seal };
+}
+
+function refuseLink(node: LedgerNode, from: NodeId, { core }: Block, refusal: Refusal): void {
+  leavePeer(node);
+  report(node, "refused", `block ${core.height} of ${from}: ${refusal.fault} ${refusal.detail}`);
+  // Sealed by another quorum of the parent than the one known here: ask for it.
+  if (refusal.fault === "parent-quorum") askHeaders(node, [from], node.chain.height, 1);
 }
 
 /** Headers of blocks that came another way meanwhile. */

@@ -137,6 +137,14 @@ export function writeBody(writer: ByteWriter, body: BlockBody): void {
   writeList(writer, body.records, (bytes) => writer.sized(bytes));
 }
 
+/** Bytes that writeBody() writes. */
+export function bodySize({ contracts, records }: BlockBody): number {
+  let sizeBytes = 4;
+  for (const bytes of contracts) sizeBytes += bytes.length + 4;
+  for (const bytes of records) sizeBytes += bytes.length + 4;
+  return sizeBytes;
+}
+
 export function readBody(reader: ByteReader): BlockBody {
   const start = reader.offset;
   const contracts = reader.list(CONTRACTS_MAX, () => reader.sized(CONTRACT_BYTES_MAX));

@@ -71,6 +71,11 @@ export function readContract(value: JsonValue): ContractRead {
 
 /** Reads what a block holds: canonical, every field there, booleans as such. */
 export function decodeContract(bytes: Uint8Array): ContractRead {
+  return readUsual(bytes) ?? decodeAnyContract(bytes);
+}
+
+/** The same by the general readers: for contracts with a scope, and for complaints. */
+export function decodeAnyContract(bytes: Uint8Array): ContractRead {
   const json = parseCanonical(bytes, CONTRACT_BYTES_MAX);
   if ("fault" in json) return { complaint: json.fault };
   return read(new JsonFields(json.value), false);
@@ -126,6 +131,61 @@ function read(fields: JsonFields, isByHand: boolean): ContractRead {
   fields.close(lifetime);
   fields.end();
   return fields.complaint === undefined ? { contract } : { complaint: fields.complaint };
+}
+
+/**
+ * The canonical text of a contract for everyone: field after field in its order, with nothing that
+ * could be written another way. 2 µs where the general readers need 10, for up to 1,024 a block.
+ */
+const USUAL = new RegExp(
+  [
+    '^{"active":(true|false|"expired")',
+    `"encryption_algo":"(${CONTRACT_ALGORITHMS.join("|")})"`,
+    '"generation":(0|[1-9][0-9]{0,9})',
+    `"hash_algo":"(${CONTRACT_HASHES.join("|")})"`,
+    '"lifetime":{"busytime":([1-9][0-9]{0,9})',
+    '"idletime":([1-9][0-9]{0,9})',
+    '"keyregen":(0|[1-9][0-9]{0,9})}',
+    `"protection":"(${CONTRACT_PROTECTIONS.join("|")})"`,
+    '"quickmode":(true|false)',
+    '"sc-id":"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})"',
+    '"sc-lifetime":(0|[1-9][0-9]{0,9})',
+    '"scope":{"agents":\\[\\],"applications":\\[\\],"groups":\\[\\]}',
+    '"secret_commitment":"([0-9a-f]{64})"',
+    '"seq":(0|[1-9][0-9]{0,9})}$',
+  ].join(","),
+);
+
+/** Undefined for whatever is not so, or has a number outside its range. */
+function readUsual(bytes: Uint8Array): ContractRead | undefined {
+  if (bytes.length > CONTRACT_BYTES_MAX) return undefined;
+  // Every byte a character: those above 127 match nothing.
+  const match = USUAL.exec(latin1(bytes));
+  if (match === null) return undefined;
+  const contract: ContractEntry = {
+    scId: match[10] as ScId,
+    encryptionAlgo: match[2] as ContractEntry["encryptionAlgo"],
+    hashAlgo: match[4] as ContractEntry["hashAlgo"],
+    quickmode: match[9] === "true",
+    active: match[1] === '"expired"' ? "expired" : match[1] === "true",
+    scLifetime: Number(match[11]) as EpochSeconds,
+    keyregen: Number(match[7]) as EpochSeconds,
+    busySeconds: Number(match[5]),
+    idleSeconds: Number(match[6]),
+    protection: match[8] as ContractEntry["protection"],
+    generation: Number(match[3]),
+    secretCommitment: match[12] as Hash,
+    scope: EVERYONE,
+    seq: Number(match[13]),
+  };
+  const { scLifetime, keyregen, busySeconds, idleSeconds, generation, seq } = contract;
+  const secondsMax = Math.max(scLifetime, keyregen, busySeconds, idleSeconds);
+  const isInRange = secondsMax <= SECONDS_MAX && Math.max(generation, seq) <= COUNT_MAX;
+  return isInRange ? { contract } : undefined;
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.prototype.latin1Slice.call(bytes, 0, bytes.length);
 }
 
 /** Shared with SC_UPDATE. */

@@ -42,6 +42,8 @@ export interface VrfProver {
 export interface VrfVerifier {
   /** The output of a valid proof, or undefined. */
   verify(publicKey: VrfPublicKey, alpha: Uint8Array, proof: VrfProof): VrfBeta | undefined;
+  /** The output of a proof that is known to be valid, being one's own (RFC 9381 §5.2). */
+  outputOf(proof: VrfProof): VrfBeta | undefined;
   /** RFC 9381 §5.4.5: on the curve and not of small order. */
   isPublicKey(publicKey: VrfPublicKey): boolean;
 }

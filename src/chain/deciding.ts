@@ -23,9 +23,41 @@ import { roundOf, type Validator } from "./validator-state.ts";
 /** One rank after the other: a RESULT and its SEAL take less. */
 const RANK_DELAY_MS = 200;
 
+/**
+ * The leader verifies q COMMITs at once, for its RESULT. The others expect the SEAL, which brings a
+ * quorum of its own: they verify those they have when it does not come, or somebody asks.
+ */
 export function tryDecide(validator: Validator, round: Round, view: View): void {
+  if (round.decided !== undefined || !hasCommits(round, view)) return;
+  const rank = rankOf(round, view);
+  if (rank === undefined || rank === 0) decide(validator, round, view);
+  else if (!round.isResultDue) {
+    round.isResultDue = true;
+    setTimer(validator, "result", rank * RANK_DELAY_MS);
+  }
+  if (rank === 0) sendResult(validator, round);
+}
+
+/** After the leader's seat, which has 0; undefined: not of the committee. */
+function rankOf({ seat, committee }: Round, view: View): number | undefined {
+  if (seat === undefined) return undefined;
+  return (seat - leaderSeat(view, committee.length) + committee.length) % committee.length;
+}
+
+/** As many as decide, if their signatures hold. */
+function hasCommits(round: Round, view: View): boolean {
+  const blockHash = round.prePrepares.get(view)?.blockHash;
+  if (blockHash === undefined) return false;
+  let count = 0;
+  for (const { message } of votesOf(round.commits, view).values()) {
+    if (message.blockHash === blockHash) count++;
+  }
+  return count >= round.quorum;
+}
+
+function decide(validator: Validator, round: Round, view: View): void {
   const proposal = round.prePrepares.get(view);
-  if (proposal === undefined || round.decided !== undefined) return;
+  if (proposal === undefined) return;
   const { blockHash, term, vrfProof } = proposal;
   const wanted = { blockHash, term, needed: round.quorum };
   const votes = collectVotes(validator, votesOf(round.commits, view), wanted);
@@ -33,22 +65,28 @@ export function tryDecide(validator: Validator, round: Round, view: View): void 
   const quorum = { attempt: round.attempt, view, ...votes };
   round.decided = { term, height: openHeight(validator), blockHash, quorum, vrfProof };
   cancelTimer(validator, "view");
-  if (round.seat === undefined) return;
-  const rank =
-    (round.seat - leaderSeat(view, round.committee.length) + round.committee.length) %
-    round.committee.length;
-  if (rank === 0) sendResult(validator, round);
-  else setTimer(validator, "result", rank * RANK_DELAY_MS);
+}
+
+/** Whether q COMMITs of any view hold: looked at now, whosever part it is to show them. */
+export function isDecided(validator: Validator, round: Round): boolean {
+  for (const view of round.prePrepares.keys()) {
+    if (round.decided === undefined && hasCommits(round, view)) decide(validator, round, view);
+  }
+  return round.decided !== undefined;
 }
 
 export function onResultTimer(validator: Validator): void {
-  for (const round of validator.rounds.values()) sendResult(validator, round);
+  for (const round of validator.rounds.values()) {
+    round.isResultDue = false;
+    sendResult(validator, round);
+  }
 }
 
 /** RESULT is no vote: it only shows what others signed, and may be sent by anyone, at any time. */
 export function sendResult(validator: Validator, round: Round): void {
+  if (validator.stoppedBy !== undefined || !isDecided(validator, round)) return;
   const { decided } = round;
-  if (decided === undefined || validator.stoppedBy !== undefined) return;
+  if (decided === undefined) return;
   const { quorum, blockHash, term, vrfProof } = decided;
   const place = { attempt: quorum.attempt, view: quorum.view, term };
   const result = sign<ResultMessage>(validator, {

@@ -67,30 +67,39 @@ export function onRecomputed(
   validator: Validator,
   event: Extract<StepEvent, { kind: "recomputed" }>,
 ): void {
-  const { chain } = validator;
+  // The chain may have grown meanwhile: the disk is compared with the block that it was read at.
+  const core = coreAt(validator, event.height);
+  if (core === undefined) return;
+  const { scdRoot } = event;
   if (event.asker !== undefined) {
-    answer(validator, [event.asker.nodeId], event.asker.nonce, event.scdRoot);
+    answer(validator, [event.asker.nodeId], { core, nonce: event.asker.nonce, scdRoot });
   }
-  if (event.height !== chain.height) return;
-  const isRight = event.scdRoot === chain.core.scdRoot;
+  const isRight = scdRoot === core.scdRoot;
   if (isRight && event.damaged.length === 0) return;
-  report(validator, "own-root-differs", `height ${event.height}: ${event.scdRoot} on the disk`);
+  report(validator, "own-root-differs", `height ${event.height}: ${scdRoot} on the disk`);
   // A signed answer with the wrong root is the notice to the master.
-  answer(validator, [masterId(validator)], event.scdRoot, event.scdRoot);
+  answer(validator, [masterId(validator)], { core, nonce: scdRoot, scdRoot });
   if (!isRight) {
-    validator.outputs.push({ kind: "repair", chain });
+    validator.outputs.push({ kind: "repair", chain: validator.chain });
     report(validator, "repaired", `the SCD of height ${event.height} was written anew`);
   }
   askDamaged(validator, event.damaged);
 }
 
-function answer(validator: Validator, to: readonly NodeId[], nonce: Hash, scdRoot: Hash): void {
+function coreAt({ chain, history }: Validator, height: Height): BlockCore | undefined {
+  return height === chain.height ? chain.core : history.at(height)?.core;
+}
+
+function answer(
+  validator: Validator,
+  to: readonly NodeId[],
+  words: { readonly core: BlockCore; readonly nonce: Hash; readonly scdRoot: Hash },
+): void {
+  const { core, nonce, scdRoot } = words;
   const response = sign<DigestResponse>(validator, {
     kind: "DIGEST_RESP",
-    ...plainHeader(validator, validator.chain.height),
-    nonce,
-    blockHash: validator.chain.blockHash,
-    scdRoot,
+    ...plainHeader(validator, core.height),
+    ...{ nonce, blockHash: blockHashOf(core), scdRoot },
   });
   send(validator, to, response);
 }

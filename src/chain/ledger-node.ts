@@ -63,12 +63,13 @@ export type LedgerNode = {
 const NO_INSTANT = { ms: 0, epoch: 0 } as Instant;
 
 export function createNode(config: ParticipantConfig): LedgerNode {
-  const { keys, chain } = config;
+  const { chain } = config;
+  const { crypto, keys } = rememberingCrypto(config.crypto, config.keys);
   const term = recordedTerm(chain);
   return {
     nodeId: nodeIdOf(keys.signer.publicKey),
     keys,
-    crypto: rememberingCrypto(config.crypto),
+    crypto,
     history: config.history,
     chain,
     below: config.below,

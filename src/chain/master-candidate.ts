@@ -187,11 +187,19 @@ export function renewStale(master: Master): void {
 }
 
 /** What the chain has now is off the queue. */
-export function dropSealed(master: Master, body: BlockBody): void {
-  const sealed = new Set([...body.contracts, ...body.records].map((bytes) => bytes.toHex()));
-  const waits = (bytes: Uint8Array): boolean => !sealed.has(bytes.toHex());
-  master.contracts = master.contracts.filter(waits);
-  master.records = master.records.filter(waits);
+export function dropSealed(master: Master, { contracts, records }: BlockBody): void {
+  master.contracts = without(master.contracts, contracts);
+  master.records = without(master.records, records);
+}
+
+/** Own blocks hold the very bytes that waited; those of another master's may be the same text. */
+function without(waiting: Uint8Array[], sealed: readonly Uint8Array[]): Uint8Array[] {
+  if (waiting.length === 0 || sealed.length === 0) return waiting;
+  const known = new Set(sealed);
+  const left = waiting.filter((bytes) => !known.has(bytes));
+  if (left.length + sealed.length === waiting.length) return left;
+  const texts = new Set(sealed.map((bytes) => bytes.toHex()));
+  return left.filter((bytes) => !texts.has(bytes.toHex()));
 }
 
 export function resetHeight(master: Master): void {

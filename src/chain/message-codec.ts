@@ -5,6 +5,7 @@
  */
 import { ascii } from "../bytes.ts";
 import { ByteReader, ByteWriter, type CodecFault } from "./byte-codec.ts";
+import { bodySize } from "./certificate-codec.ts";
 import type { Attempt, ChainId, Height, Signature, Term, View } from "./ledger-units.ts";
 import { KIND_CODECS, type KindCodec } from "./message-bodies.ts";
 import {
@@ -24,6 +25,9 @@ export const HEADER_BYTES = 6 + 1 + 32 + 4 + 8 + 2 + 2 + 16;
 /** With room for the frame around it: a frame of the peer channel holds at most 1 MiB. */
 export const MESSAGE_BYTES_MAX = 1024 * 1024 - 64;
 
+/** Of CANDIDATE and SEAL, but for the body: room for a quorum of 20 and then some. */
+const BLOCK_WORDS_BYTES = 4096;
+
 const PREFIX_HEX = MESSAGE_PREFIX.toHex();
 const KINDS = new Map<number, MessageKind>(
   (Object.keys(MESSAGE_CODES) as MessageKind[]).map((kind) => [MESSAGE_CODES[kind], kind]),
@@ -34,7 +38,9 @@ export function isSignedKind(kind: MessageKind): kind is SignedMessage["kind"] {
 }
 
 export function encodeMessage(message: LedgerMessage): Uint8Array {
-  const writer = new ByteWriter();
+  const writer = new ByteWriter(
+    "body" in message ? BLOCK_WORDS_BYTES + bodySize(message.body) : undefined,
+  );
   writeHeaderAndBody(writer, message);
   if ("signature" in message) writer.raw(message.signature);
   codecOf(message.kind).attachment(writer, message);

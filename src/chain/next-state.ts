@@ -15,6 +15,8 @@ export class NextState {
   params: ChainState["params"];
   masters: ChainState["masters"];
   readonly scdChanges: ScdChange[] = [];
+  /** Of the block's contracts, without dummies. */
+  readonly contractLeaves: Uint8Array[] = [];
   /** From here on changes of membership, TNL and parameters hold. */
   readonly effective: Height;
 

@@ -12,6 +12,7 @@ import { abandon } from "./attempts.ts";
 import { type Refusal, refuse } from "./block-fault.ts";
 import { preparedFault } from "./certificate-check.ts";
 import { paramsAt } from "./chain-state.ts";
+import { isDecided } from "./deciding.ts";
 import {
   cancelTimer,
   headerOf,
@@ -58,7 +59,7 @@ export function enterView(validator: Validator, round: Round, view: View): void 
 
 export function onViewTimer(validator: Validator): void {
   const round = roundOf(validator, validator.attempt);
-  if (round === undefined || !round.isTimed || round.decided !== undefined) return;
+  if (round === undefined || !round.isTimed || isDecided(validator, round)) return;
   round.isTimed = false;
   const next = (round.view + 1) as View;
   if (isView(round, next)) changeRound(validator, round, next);

@@ -79,6 +79,8 @@ export type Round = {
   /** Rule 3, the highest of this attempt: the lock. */
   lock: PreparedCertificate | undefined;
   decided: CommittedCertificate | undefined;
+  /** Enough COMMITs are here to decide; the SEAL is awaited before they are verified. */
+  isResultDue: boolean;
   abandoned: AbandonMessage | undefined;
   /** Sent, by kind and view: repeated as they were. */
   readonly sent: Map<string, OwnVote>;
@@ -107,6 +109,7 @@ export function createRound(node: LedgerNode, attempt: Attempt, committee: Commi
     refused: new Set(),
     lock: undefined,
     decided: undefined,
+    isResultDue: false,
     abandoned: undefined,
     sent: new Map(),
   };

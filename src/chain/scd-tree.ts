@@ -18,6 +18,8 @@ const SHELF_DIGITS = 4;
 const DEPTH = 4 * SHELF_DIGITS;
 export const SHELF_COUNT = 2 ** DEPTH;
 const ID_PREFIX = "signature/";
+const CODE_OF_ZERO = 0x30;
+const CODE_OF_A = 0x61;
 const encoder = new TextEncoder();
 
 export type ScdEntry = {
@@ -68,7 +70,14 @@ export function signatureEntryId(signatureId: string): string {
 /** Which shelf an id lies on: for sc-ids their own digits, which are random. */
 export function shelfOf(id: string): number {
   const digits = id.startsWith(ID_PREFIX) ? hashOf(encoder.encode(id)) : id;
-  return Number.parseInt(digits.slice(0, SHELF_DIGITS), 16);
+  let shelf = 0;
+  for (let i = 0; i < SHELF_DIGITS; i++) shelf = shelf * 16 + nibbleOf(digits.charCodeAt(i));
+  return shelf;
+}
+
+/** Of a lower-case hex digit. */
+function nibbleOf(code: number): number {
+  return code < CODE_OF_A ? code - CODE_OF_ZERO : code - CODE_OF_A + 10;
 }
 
 export type ScdProof = {
@@ -92,30 +101,23 @@ export class ScdTree {
   }
 
   find(id: string): ScdEntry | undefined {
-    const { entries } = this.shelf(shelfOf(id));
-    const entry = entries[positionOf(entries, id)];
-    return entry?.id === id ? entry : undefined;
+    return entryIn(this.shelf(shelfOf(id)), id);
   }
 
   /** Whether an id may not be used for something new. */
   isUsed(id: string): boolean {
-    return this.find(id) !== undefined || this.shelf(shelfOf(id)).retired.has(id);
+    const shelf = this.shelf(shelfOf(id));
+    return entryIn(shelf, id) !== undefined || shelf.retired.has(id);
   }
 
   /** Each id at most once. */
   with(changes: readonly ScdChange[]): ScdTree {
     if (changes.length === 0) return this;
-    const byShelf = new Map<number, ScdChange[]>();
-    for (const change of changes) {
-      const shelf = shelfOf(change.id);
-      const list = byShelf.get(shelf);
-      if (list === undefined) byShelf.set(shelf, [change]);
-      else list.push(change);
-    }
-    const shelves = [...byShelf.keys()].sort((left, right) => left - right);
-    const counter = { added: 0 };
-    const tree = rebuild(this.tree, DEPTH, { shelves, byShelf, counter });
-    return new ScdTree(tree, this.size + counter.added);
+    const placed = changes.map((change) => ({ shelf: shelfOf(change.id), change }));
+    placed.sort((left, right) => left.shelf - right.shelf);
+    const work = { placed, added: 0 };
+    const tree = rebuild(this.tree, DEPTH, work, { start: 0, end: placed.length });
+    return new ScdTree(tree, this.size + work.added);
   }
 
   /** All entries, by shelf and id. */
@@ -172,28 +174,29 @@ export function verifyScdProof(bytes: Uint8Array, proof: ScdProof, root: Hash): 
 }
 
 type Work = {
-  /** Ascending; those below the subtree at hand. */
-  readonly shelves: readonly number[];
-  readonly byShelf: ReadonlyMap<number, readonly ScdChange[]>;
-  readonly counter: { added: number };
+  /** Ascending by shelf. */
+  readonly placed: readonly { readonly shelf: number; readonly change: ScdChange }[];
+  added: number;
 };
+/** Of `placed`: the changes below the subtree at hand. */
+type Range = { readonly start: number; readonly end: number };
 
 /** A subtree with the changes of its shelves; what has none is taken over. */
-function rebuild(tree: Tree, depth: number, work: Work): Tree {
-  const [first] = work.shelves;
-  if (first === undefined) return tree;
+function rebuild(tree: Tree, depth: number, work: Work, { start, end }: Range): Tree {
+  if (start === end) return tree;
   if (depth === 0) {
     const shelf = (tree as Shelf | undefined) ?? NO_SHELF;
-    const next = changedShelf(shelf, work.byShelf.get(first) ?? []);
-    work.counter.added += next.entries.length - shelf.entries.length;
+    const changes = work.placed.slice(start, end).map(({ change }) => change);
+    const next = changedShelf(shelf, changes);
+    work.added += next.entries.length - shelf.entries.length;
     return next;
   }
   const branch = tree as Branch | undefined;
-  const isRight = (shelf: number): boolean => ((shelf >>> (depth - 1)) & 1) === 1;
-  const middle = work.shelves.findIndex(isRight);
-  const end = middle < 0 ? work.shelves.length : middle;
-  const left = rebuild(branch?.left, depth - 1, { ...work, shelves: work.shelves.slice(0, end) });
-  const right = rebuild(branch?.right, depth - 1, { ...work, shelves: work.shelves.slice(end) });
+  const bit = 1 << (depth - 1);
+  let middle = start;
+  while (middle < end && ((work.placed[middle]?.shelf ?? 0) & bit) === 0) middle++;
+  const left = rebuild(branch?.left, depth - 1, work, { start, end: middle });
+  const right = rebuild(branch?.right, depth - 1, work, { start: middle, end });
   return { left, right, hash: nodeBytes(hashAt(left, depth - 1), hashAt(right, depth - 1)) };
 }
 
@@ -216,6 +219,11 @@ function changedShelf(shelf: Shelf, changes: readonly ScdChange[]): Shelf {
 function hashAt(tree: Tree, depth: number): Uint8Array {
   if (tree === undefined) return EMPTY[depth] ?? NO_SHELF.root;
   return depth === 0 ? leafBytes((tree as Shelf).root) : (tree as Branch).hash;
+}
+
+function entryIn({ entries }: Shelf, id: string): ScdEntry | undefined {
+  const entry = entries[positionOf(entries, id)];
+  return entry?.id === id ? entry : undefined;
 }
 
 /** Where an id is, or would be put. */

@@ -4,7 +4,7 @@
  * the next core has to repeat. Same answer for everyone who holds the parent's state.
  */
 
-import type { SealProof } from "./block.ts";
+import type { BlockCore, SealProof } from "./block.ts";
 import { type Refusal, refuse } from "./block-fault.ts";
 import type { Committee } from "./certificate.ts";
 import { type CheckContext, leaderBeta, quorumFault } from "./certificate-check.ts";
@@ -37,16 +37,46 @@ export function checkSeal(
   proof: SealProof,
   crypto: LedgerCrypto,
 ): TipSeal | Refusal {
+  const committee = signedCommittee(state, next, proof, crypto);
+  if ("fault" in committee) return committee;
+  const { attempt, view } = proof.quorum;
+  const beta = committee.length === 0 ? NO_BETA : agreedBeta(state, next, proof, committee, crypto);
+  return typeof beta === "string" ? { attempt, view, beta, committee } : beta;
+}
+
+/** Who had to agree, once the master's signature holds. */
+function signedCommittee(
+  state: ChainState,
+  next: ChainState,
+  proof: SealProof,
+  crypto: LedgerCrypto,
+): Committee | Refusal {
   const masterPub = sealingKey(state, next, proof, crypto);
   if (typeof masterPub !== "string") return masterPub;
   const committee = sealingCommittee(state, next, proof, crypto);
   if ("fault" in committee) return committee;
   const hash = signingHash(sealWords(next, proof, masterPub));
   const check = { hash, signature: proof.blockSignature, publicKey: masterPub };
-  if (!crypto.signatures.verify(check)) return refuse("seal-signature", `term ${proof.sealTerm}`);
+  const isSigned = crypto.signatures.verify(check);
+  return isSigned ? committee : refuse("seal-signature", `term ${proof.sealTerm}`);
+}
+
+/**
+ * The same for a block below an anchor, whose quorum is verified whole and binds all before it by
+ * their hashes: the master's signature, which covers the quorum, stands for votes and VRF proof.
+ * The child repeats the random output. Only while members, TNL, parameters and masters stay.
+ */
+export function checkSealBelow(
+  state: ChainState,
+  next: ChainState,
+  { proof, child }: { readonly proof: SealProof; readonly child: BlockCore },
+  crypto: LedgerCrypto,
+): TipSeal | Refusal {
   const { attempt, view } = proof.quorum;
-  const beta = committee.length === 0 ? NO_BETA : agreedBeta(state, next, proof, committee, crypto);
-  return typeof beta === "string" ? { attempt, view, beta, committee } : beta;
+  if (child.parentAttempt !== attempt || child.parentView !== view) return refuse("parent-quorum");
+  const committee = signedCommittee(state, next, proof, crypto);
+  if ("fault" in committee) return committee;
+  return { attempt, view, beta: child.parentBeta, committee };
 }
 
 /** What the master signs: the SEAL's header and body. */

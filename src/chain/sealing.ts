@@ -29,8 +29,18 @@ export function judgeBlock(
 ): Judged | Refusal {
   const { chain, crypto } = node;
   const next = tried ?? applyBlock(chain, block.core, block.body, crypto);
+  return judgeOn(node, chain, block, next);
+}
+
+/** The same on a state above the tip. */
+export function judgeOn(
+  { crypto }: LedgerNode,
+  chain: ChainState,
+  { proof }: Block,
+  next: ChainState | Refusal,
+): Judged | Refusal {
   if ("fault" in next) return next;
-  const seal = checkSeal(chain, next, block.proof, crypto);
+  const seal = checkSeal(chain, next, proof, crypto);
   return "fault" in seal ? seal : { next, seal };
 }
 

@@ -50,6 +50,7 @@ export class StandInRegistry {
     },
     vrf: {
       verify: (publicKey, alpha, proof) => this.betaOf(publicKey, alpha, proof),
+      outputOf,
       isPublicKey: (publicKey) => this.proving.has(publicKey),
     },
   };
@@ -64,8 +65,7 @@ export class StandInRegistry {
     const secret = this.proving.get(publicKey);
     if (secret === undefined) return undefined;
     if (Buffer.compare(standInProof(secret, alpha), proof) !== 0) return undefined;
-    const half = sha256(proof);
-    return (half.toHex() + sha256(half).toHex()) as VrfBeta;
+    return outputOf(proof);
   }
 
   private secretOf(use: string): Uint8Array {
@@ -84,6 +84,11 @@ function standInProof(secret: Uint8Array, alpha: Uint8Array): VrfProof {
   const proof = new Uint8Array(VRF_PROOF_BYTES);
   proof.set(keyed(secret, alpha));
   return proof as VrfProof;
+}
+
+function outputOf(proof: VrfProof): VrfBeta {
+  const half = sha256(proof);
+  return (half.toHex() + sha256(half).toHex()) as VrfBeta;
 }
 
 /** Keyed prefix: enough here, where lengths are fixed and nobody sees a key. */

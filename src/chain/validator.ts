@@ -5,7 +5,7 @@
  * Here: who may say what at all, messages that come a height early, and the change of the tip.
  */
 import { abandonedAgain, highestCertificate, takeRedraw } from "./attempts.ts";
-import type { Block } from "./block.ts";
+import { areSameBodies, type Block } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { onCandidate, takeCarriedBody } from "./candidate.ts";
 import {
@@ -18,7 +18,7 @@ import {
   onHeadersResponse,
 } from "./catch-up.ts";
 import { memberKeysAt } from "./chain-state.ts";
-import { onReject, onResultTimer, sendResult } from "./deciding.ts";
+import { isDecided, onReject, onResultTimer, sendResult } from "./deciding.ts";
 import {
   createDigestChecks,
   onCheckTimer,
@@ -282,7 +282,7 @@ function findCandidate(validator: Validator, blockHash: BlockHash): Candidate | 
   return undefined;
 }
 
-/** Verified whole, forwarded, written, acknowledged; a repeat is acknowledged only. */
+/** Verified whole, forwarded, acknowledged, written; a repeat is acknowledged only. */
 function onSeal(validator: Validator, from: NodeId, message: SealMessage): void {
   const { core, height } = message;
   if (core.height !== height || blockHashOf(core) !== message.blockHash) return;
@@ -304,9 +304,12 @@ function onSeal(validator: Validator, from: NodeId, message: SealMessage): void 
     }
     return;
   }
-  forward(validator, { ...message, body });
-  extendChain(validator, block, judged);
+  // As it came, where nothing was altered: its bytes are known then.
+  forward(validator, areSameBodies(body, message.body) ? message : { ...message, body });
+  // It says that the line goes on here, not that the block is on the disk: a block that a crash
+  // takes is pulled from peers.
   acknowledge(validator, from, message);
+  extendChain(validator, block, judged);
   beginHeight(validator);
 }
 
@@ -394,7 +397,7 @@ function onQcFetch(validator: Validator, message: QcFetchMessage): void {
     sealedHash: validator.chain.blockHash,
     abandoned: round?.abandoned !== undefined,
     prepared: highestCertificate(validator),
-    committed: rounds.find(({ decided }) => decided !== undefined)?.decided,
+    committed: rounds.find((other) => isDecided(validator, other))?.decided,
   });
   send(validator, [message.signer], state);
   for (const again of abandonedAgain(validator)) send(validator, [message.signer], again);

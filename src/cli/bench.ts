@@ -1,7 +1,7 @@
 /**
  * `abs bench dataplane|e2e`: reads flags, calls src/bench, prints. Progress goes to standard error;
- * the result to standard output, as a table or, with `--output json`, as one JSON object.
- * Interrupted, a bench removes what it made and exits with 128 + the signal's number.
+ * the result to standard output, as a table or, with `--output json`, as one JSON object. The other
+ * benches have files of their own.
  */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -20,10 +20,10 @@ import type { MachineReport } from "../bench/machine.ts";
 import { PATHS, type PathName } from "../bench/paths.ts";
 import { formatTable } from "../bench/table.ts";
 import { AbsError } from "../errors.ts";
+import { cleanly } from "./bench-cleanup.ts";
 import { benchDpiCommand } from "./bench-dpi.ts";
+import { benchLedgerBoundCommand, benchLedgerCommand } from "./bench-ledger.ts";
 import { notes } from "./notes.ts";
-
-const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 const outputArgument = {
   output: { type: "string", default: "text", description: "text or json" },
@@ -47,28 +47,6 @@ function findProgram(name: string): string {
     if (existsSync(file)) return file;
   }
   throw new AbsError("BENCH_PROGRAM", `${name} was not found.`, "Build it with `make build`.");
-}
-
-/** Runs `work` and then `clean`, whether it ended, failed or was interrupted. */
-async function cleanly<T>(work: () => Promise<T>, clean: () => Promise<void>): Promise<T> {
-  let interrupted = false;
-  for (const [signal, number] of Object.entries(SIGNALS)) {
-    process.on(signal, () => {
-      if (interrupted) return;
-      interrupted = true;
-      notes.info(`${signal}: cleaning up`);
-      void clean().finally(() => process.exit(128 + number));
-    });
-  }
-  try {
-    return await work();
-  } catch (thrown) {
-    // What an interruption breaks is no error; the signal's own path ends the process.
-    if (interrupted) await new Promise(() => {});
-    throw thrown;
-  } finally {
-    if (!interrupted) await clean();
-  }
 }
 
 const e2e = defineCommand({
@@ -196,6 +174,13 @@ function machineText(machine: MachineReport): string {
 }
 
 export const benchCommand = defineCommand({
-  meta: { name: "bench", description: "measure the data plane, and whole paths between machines" },
-  subCommands: { dataplane, e2e, dpi: benchDpiCommand, "dataplane-serve": dataplaneServe },
+  meta: { name: "bench", description: "measure data plane, ledger, and paths between machines" },
+  subCommands: {
+    dataplane,
+    e2e,
+    dpi: benchDpiCommand,
+    ledger: benchLedgerCommand,
+    "dataplane-serve": dataplaneServe,
+    "ledger-bound": benchLedgerBoundCommand,
+  },
 });

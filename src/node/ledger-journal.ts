@@ -1,5 +1,5 @@
 /**
- * What the runner asks of the disk: everything a participant must not forget, synced when save()
+ * What the runner asks of the disk: everything a participant must not forget, synced when sync()
  * returns. sqlite-journal.ts keeps it; this is the seam, so that the order of writing and sending
  * can be tested without a disk.
  */
@@ -47,10 +47,15 @@ export const SOUND: JournalCondition = {
 
 export interface LedgerJournal {
   readonly history: BlockHistory;
-  /** All of them or none; on the disk when it returns. Throws when the disk refuses. */
+  /** Written, and read back by `history`; all of them or none. Throws when the disk refuses. */
   save(outputs: readonly SavedOutput[]): void;
-  /** The SCD's root of what is on the disk now, and blocks there that do not fit. */
-  recompute(): Recomputed;
+  /** All that was saved is on the disk when it returns. Throws when the disk refuses. */
+  sync(): void;
+  /**
+   * The SCD's root of what is on the disk at one moment, and blocks there that do not fit. It reads
+   * a part at a time and lets others work between. Undefined: the journal was closed meanwhile.
+   */
+  recompute(): Promise<Recomputed | undefined>;
   close(): void;
 }
 

@@ -9,7 +9,7 @@ import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { certificateHash, encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
+import { decodeMessage } from "../chain/message-codec.ts";
 import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
 import { bytesOf } from "../chain/sha256.ts";
 import type { Output } from "../chain/step-types.ts";
@@ -19,10 +19,12 @@ import { PeerChannel } from "../peer/peer-channel.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { ControlServer } from "./control-server.ts";
+import { type CryptoWork, countedCrypto, countedKeys, noWork } from "./crypto-work.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { OpenJournal } from "./ledger-journal.ts";
 import { epochNow, type LedgerRunner } from "./ledger-runner.ts";
+import { bytesOfMessage, keepBytes } from "./message-bytes.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
@@ -71,6 +73,7 @@ export class LedgerProcess {
     readonly keys: OwnKeys,
     genesis: ChainState,
     crypto: LedgerCrypto,
+    readonly work: CryptoWork,
   ) {
     const { dir, role } = options;
     this.#events = new NodeEvents(options.events);
@@ -82,7 +85,8 @@ export class LedgerProcess {
     this.ended.catch(() => {});
     const { openJournal, checkPeriodMs = CHECK_PERIOD_MS } = options;
     this.#life = new NodeLife({
-      ...{ role, keys, genesis, crypto, openJournal, checkPeriodMs, events: this.#events },
+      ...{ role, genesis, crypto, openJournal, checkPeriodMs, events: this.#events },
+      keys: { ...keys, ledger: countedKeys(keys.ledger, work) },
       file: fileIn(dir, "store"),
       hasRun: () => existsSync(fileIn(dir, "started")),
       send: (to, message) => this.#send(to, message),
@@ -126,10 +130,11 @@ export class LedgerProcess {
   /** Everything but the network: the state is that of the disk. @throws AbsError */
   static open(options: ProcessOptions): LedgerProcess {
     const { dir, role } = options;
-    const crypto = createLedgerCrypto();
+    const work = noWork();
+    const crypto = countedCrypto(createLedgerCrypto(), work);
     const { keys, genesis } = loadNode(dir, role, crypto);
     if (options.isLocked !== true) lockFolder(fileIn(dir, "lock"));
-    return new LedgerProcess(options, keys, genesis, crypto);
+    return new LedgerProcess(options, keys, genesis, crypto, work);
   }
 
   /** Listens, calls its peers and takes part. @throws AbsError PEER_PORT_BUSY */
@@ -174,6 +179,8 @@ export class LedgerProcess {
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
       bad_frames: this.#badFrames,
+      work: { ...this.work },
+      sent: this.#channel.sent(),
       peers: this.#channel.status().map(({ nodeId, isConnected, lost }) => ({
         ...{ node_id: nodeId, is_connected: isConnected, frames_lost: lost },
       })),
@@ -198,7 +205,7 @@ export class LedgerProcess {
   }
 
   #send(to: readonly NodeId[], message: LedgerMessage): void {
-    const body = encodeMessage(message);
+    const body = bytesOfMessage(message);
     const frame = { flag: PEER_FLAG.ledger, type: MESSAGE_CODES[message.kind], body };
     for (const nodeId of to) this.#channel.send(nodeId, frame);
   }
@@ -211,6 +218,7 @@ export class LedgerProcess {
       this.#badFrames++;
       return;
     }
+    keepBytes(read.message, body);
     this.runner.take({ kind: "message", from, message: read.message });
   }
 

@@ -8,10 +8,22 @@ import { toHex } from "../bytes.ts";
 import type { Hash, NodeId } from "../chain/ledger-units.ts";
 import type { LedgerMessage } from "../chain/message-types.ts";
 import { type Participant, step } from "../chain/participant.ts";
-import type { Instant, Output, ReportCode, StepEvent, TimerName } from "../chain/step-types.ts";
+import type {
+  DigestAsker,
+  Instant,
+  Output,
+  ReportCode,
+  StepEvent,
+  TimerName,
+} from "../chain/step-types.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import type { EpochSeconds } from "../units.ts";
 import { isSaved, type LedgerJournal, type SavedOutput } from "./ledger-journal.ts";
+
+/** How long a write that nothing is sent after waits for another to be synced with. */
+const SYNC_MS = 10;
+/** Peers that ask more often wait for nothing. */
+const ASKERS_MAX = 64;
 
 /** A step's event without its time, which the runner tells. */
 export type TimelessEvent = StepEvent extends infer E
@@ -35,6 +47,12 @@ export type RunnerOptions = {
 export class LedgerRunner {
   readonly #timers = new Map<TimerName, ReturnType<typeof setTimeout>>();
   #isOver = false;
+  /** Written, and not on the disk yet. */
+  #unsynced: SavedOutput[] = [];
+  #syncing: ReturnType<typeof setTimeout> | undefined;
+  /** Who waits for the SCD's root; undefined: the node itself. */
+  #askers: (DigestAsker | undefined)[] = [];
+  #isRecomputing = false;
 
   constructor(
     readonly participant: Participant,
@@ -50,35 +68,71 @@ export class LedgerRunner {
     try {
       this.#carryOut(step(this.participant, { ...event, at: now() } as StepEvent));
     } catch (thrown) {
-      this.close();
-      this.options.onFailure(thrown);
+      this.#fail(thrown);
     }
   }
 
+  /** What was written but not synced is the journal's to keep: nobody was told of it. */
   close(): void {
     this.#isOver = true;
+    clearTimeout(this.#syncing);
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
   }
 
-  /** Writes that follow each other are one transaction; a send waits for those before it. */
+  /**
+   * A send waits until all that was written before it is on the disk; what a step writes after it
+   * goes along, so that a step costs one sync at most. What nothing is sent after waits for the
+   * next step that sends, or a moment: it binds nobody before somebody hears of it.
+   */
   #carryOut(outputs: readonly Output[]): void {
-    let unsaved: SavedOutput[] = [];
+    const { journal } = this.options;
+    let unsaved = outputs.filter(isSaved);
     const save = (): void => {
       if (unsaved.length === 0) return;
-      this.options.journal.save(unsaved);
-      for (const output of unsaved) if (output.kind === "block") this.options.onBlock(output);
+      journal.save(unsaved);
+      this.#unsynced.push(...unsaved);
       unsaved = [];
     };
+    let mustSync = this.#unsynced.length > 0;
     for (const output of outputs) {
       if (isSaved(output)) {
-        unsaved.push(output);
+        mustSync = true;
         continue;
       }
-      if (output.kind === "send" || output.kind === "recompute") save();
+      if (mustSync && (output.kind === "send" || output.kind === "recompute")) {
+        save();
+        this.#sync();
+        mustSync = false;
+      }
       this.#perform(output);
     }
     save();
+    if (this.#unsynced.length > 0) this.#syncing ??= setTimeout(() => this.#syncLate(), SYNC_MS);
+  }
+
+  #sync(): void {
+    clearTimeout(this.#syncing);
+    this.#syncing = undefined;
+    this.options.journal.sync();
+    const synced = this.#unsynced;
+    this.#unsynced = [];
+    for (const output of synced) if (output.kind === "block") this.options.onBlock(output);
+  }
+
+  #syncLate(): void {
+    this.#syncing = undefined;
+    if (this.#isOver) return;
+    try {
+      this.#sync();
+    } catch (thrown) {
+      this.#fail(thrown);
+    }
+  }
+
+  #fail(thrown: unknown): void {
+    this.close();
+    this.options.onFailure(thrown);
   }
 
   #perform(output: Exclude<Output, SavedOutput>): void {
@@ -91,23 +145,31 @@ export class LedgerRunner {
         return this.#cancel(output.timer);
       case "report":
         return this.options.onReport(output.code, output.detail);
-      case "recompute": {
+      case "recompute":
+        if (this.#askers.length < ASKERS_MAX) this.#askers.push(output.asker);
         // Its answer is an event of its own, after this one.
-        const { asker } = output;
-        setTimeout(() => this.#recompute(asker), 0);
-      }
+        setTimeout(() => void this.#recompute(), 0);
     }
   }
 
-  #recompute(asker: Extract<Output, { kind: "recompute" }>["asker"]): void {
-    if (this.#isOver) return;
+  /** One at a time; who asks meanwhile is answered by the next. */
+  async #recompute(): Promise<void> {
+    if (this.#isRecomputing) return;
+    this.#isRecomputing = true;
     try {
-      const { broken, ...found } = this.options.journal.recompute();
-      if (broken !== undefined && this.options.onBroken(broken)) return this.close();
-      this.take({ kind: "recomputed", ...found, asker });
+      while (this.#askers.length > 0 && !this.#isOver) {
+        const askers = this.#askers;
+        this.#askers = [];
+        const found = await this.options.journal.recompute();
+        if (found === undefined || this.#isOver) return;
+        const { broken, ...root } = found;
+        if (broken !== undefined && this.options.onBroken(broken)) return this.close();
+        for (const asker of askers) this.take({ kind: "recomputed", ...root, asker });
+      }
     } catch (thrown) {
-      this.close();
-      this.options.onFailure(thrown);
+      if (!this.#isOver) this.#fail(thrown);
+    } finally {
+      this.#isRecomputing = false;
     }
   }
 

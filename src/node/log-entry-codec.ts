@@ -5,9 +5,10 @@
 import { ByteReader, ByteWriter } from "../chain/byte-codec.ts";
 import { readPrepared, writePrepared } from "../chain/certificate-codec.ts";
 import type { Height } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
+import { decodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
 import type { LedgerMessage } from "../chain/message-types.ts";
 import type { LogEntry } from "../chain/step-types.ts";
+import { bytesOfMessage } from "./message-bytes.ts";
 
 /** Order is the code on the disk. */
 const KINDS = ["candidate", "sent", "lock", "redraw", "term", "observing", "sealed", "stopped"];
@@ -29,7 +30,9 @@ export function heightOfEntry(entry: LogEntry): Height | undefined {
 }
 
 export function encodeLogEntry(entry: LogEntry): Uint8Array {
-  const writer = new ByteWriter();
+  const isMessage = "message" in entry;
+  // Kind, length, message: exactly.
+  const writer = new ByteWriter(isMessage ? 5 + bytesOfMessage(entry.message).length : undefined);
   writer.u8(KINDS.indexOf(entry.kind));
   switch (entry.kind) {
     case "lock":
@@ -47,7 +50,7 @@ export function encodeLogEntry(entry: LogEntry): Uint8Array {
       writer.sized(new TextEncoder().encode(entry.reason).subarray(0, REASON_BYTES_MAX));
       break;
     default:
-      writer.sized(encodeMessage(entry.message));
+      writer.sized(bytesOfMessage(entry.message));
   }
   return writer.finish();
 }

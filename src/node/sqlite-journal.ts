@@ -5,38 +5,47 @@
  * journal-repair.ts says what is done about it, journal-schema.ts has the tables.
  */
 import { Database } from "bun:sqlite";
-import { equalBytes } from "../bytes.ts";
-import { contractWords } from "../chain/apply-block.ts";
-import type { Block, SealedHeader } from "../chain/block.ts";
+import type { Block } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
-import { ByteReader, ByteWriter } from "../chain/byte-codec.ts";
-import { readBody, writeBody } from "../chain/certificate-codec.ts";
+import { ByteWriter } from "../chain/byte-codec.ts";
+import { bodySize, writeBody } from "../chain/certificate-codec.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import { decodeContract } from "../chain/contract-entry.ts";
 import type { BlockHash, Hash, Height } from "../chain/ledger-units.ts";
 import { leafBytes, rootOf } from "../chain/merkle.ts";
-import { readHeader, writeHeader } from "../chain/message-parts.ts";
+import { writeHeader } from "../chain/message-parts.ts";
 import { decodeRecord } from "../chain/record-schema.ts";
 import { ScdTree, scdEntry, signatureEntryId } from "../chain/scd-tree.ts";
 import { sha256 } from "../chain/sha256.ts";
 import { membershipLeaves } from "../chain/state-roots.ts";
 import type { LogEntry } from "../chain/step-types.ts";
 import { migrate, structureFault } from "../store/migrations.ts";
+import type { HeaderRow } from "./journal-rows.ts";
+import {
+  areVotesDamaged,
+  headerOf,
+  isWhole,
+  readBlock,
+  readExtent,
+  readVotes,
+} from "./journal-rows.ts";
 import {
   descriptionFault,
   type Extent,
   extentDigest,
   MIGRATIONS,
   storedVersion,
-  type VoteWords,
   voteDigest,
 } from "./journal-schema.ts";
 import type { LedgerJournal, Recomputed, SavedOutput } from "./ledger-journal.ts";
-import { decodeLogEntry, encodeLogEntry, heightOfEntry } from "./log-entry-codec.ts";
+import { encodeLogEntry, heightOfEntry } from "./log-entry-codec.ts";
+import { type EntryRow, SqliteSnapshot } from "./sqlite-snapshot.ts";
 import { chainOther, requireVersion, storeDamaged, unusable } from "./store-errors.ts";
 
 /** Blocks looked at in one check; the next goes on from there. */
 const CHECKED_BLOCKS = 256;
+/** Of those, before others have their turn: a full one takes a millisecond. */
+const CHECKED_AT_ONCE = 4;
 const NOTHING = new Uint8Array(0);
 const OBSERVING: LogEntry = { kind: "observing", isOn: true };
 
@@ -48,8 +57,8 @@ export type JournalAccess = {
 
 export class SqliteJournal implements LedgerJournal {
   readonly history = {
-    at: (height: Height) => this.#block("header.height = ?", height),
-    find: (blockHash: BlockHash) => this.#block("hash = ?", blockHash),
+    at: (height: Height) => readBlock(this.#database, "header.height = ?", height),
+    find: (blockHash: BlockHash) => readBlock(this.#database, "hash = ?", blockHash),
   };
   /** There was nothing in the file. */
   readonly isNew: boolean = false;
@@ -57,6 +66,7 @@ export class SqliteJournal implements LedgerJournal {
   readonly findings: string[] = [];
   readonly #database: Database;
   #checkedUpTo = 0;
+  #isClosed = false;
   #membershipRoot: Hash | undefined;
   /** As on the disk; undefined: that row is damaged. */
   #extent: Extent | undefined;
@@ -79,36 +89,61 @@ export class SqliteJournal implements LedgerJournal {
       const fault = descriptionFault(database);
       if (fault !== undefined) throw storeDamaged(file, fault);
       this.#requireChain(genesis, isWriter);
-      this.#extent = this.#readExtent();
+      this.#extent = readExtent(database);
     } catch (cause) {
       database?.close();
       throw unusable(file, cause);
     }
   }
 
+  /** Into the open transaction: several steps may share one, and one sync. */
   save(outputs: readonly SavedOutput[]): void {
-    const extent = this.#extent ?? { tip: this.tip(), votes: 0 };
-    this.#extent = this.#database.transaction(() => {
+    if (!this.#database.inTransaction) this.#database.run("BEGIN IMMEDIATE");
+    try {
+      const extent = this.#extent ?? { tip: this.tip(), votes: 0 };
       const after = outputs.reduce((before, output) => this.#save(output, before), extent);
-      return this.#putExtent(after);
-    })();
+      this.#extent = this.#putExtent(after);
+    } catch (thrown) {
+      if (this.#database.inTransaction) this.#database.run("ROLLBACK");
+      this.#extent = readExtent(this.#database);
+      throw thrown;
+    }
   }
 
-  recompute(): Recomputed {
-    const { bodies, headers } = this.#damaged();
-    const broken = headers.map((height) => `the header of block ${height} is damaged`);
-    if (this.areVotesDamaged()) broken.push("votes are missing or damaged");
-    return { height: this.tip(), scdRoot: this.scdRoot(), damaged: bodies, broken: broken[0] };
+  sync(): void {
+    if (this.#database.inTransaction) this.#database.run("COMMIT");
+  }
+
+  /** By a connection of its own, whose transaction sees one state whatever is saved meanwhile. */
+  async recompute(): Promise<Recomputed | undefined> {
+    const snapshot = new SqliteSnapshot(this.file);
+    try {
+      const height = snapshot.tip();
+      let tree = ScdTree.EMPTY;
+      for (const rows of snapshot.entries()) {
+        tree = tree.with(rows.map(leafOf));
+        await turnOfOthers();
+        if (this.#isClosed) return undefined;
+      }
+      const damaged: Height[] = [];
+      const broken = snapshot.areVotesDamaged() ? ["votes are missing or damaged"] : [];
+      for (const place of this.#nextChecked(Math.max(height, snapshot.writtenTip() ?? 0))) {
+        const block = snapshot.block(place);
+        if (block?.core.height !== place) broken.push(`the header of block ${place} is damaged`);
+        else if (!isWhole(block, place)) damaged.push(place);
+        if (place % CHECKED_AT_ONCE === 0) await turnOfOthers();
+        if (this.#isClosed) return undefined;
+      }
+      return { height, scdRoot: tree.root, damaged, broken: broken[0] };
+    } finally {
+      snapshot.close();
+    }
   }
 
   /** Of the contracts as they lie on the disk. */
   scdRoot(): Hash {
-    const rows = this.#database.query("SELECT id, bytes FROM contract").all() as EntryRow[];
-    const changes = rows.map(({ id, bytes }) => {
-      const isRow = typeof id === "string" && bytes instanceof Uint8Array;
-      return { id: String(id), entry: scdEntry(String(id), isRow ? bytes : NOTHING) };
-    });
-    return ScdTree.EMPTY.with(changes).root;
+    const rows = this.#database.query("SELECT rowid, id, bytes FROM contract").all();
+    return ScdTree.EMPTY.with((rows as EntryRow[]).map(leafOf)).root;
   }
 
   tip(): Height {
@@ -132,12 +167,11 @@ export class SqliteJournal implements LedgerJournal {
 
   /** In the order they were written; those that can be read. */
   log(): LogEntry[] {
-    return this.#votes().flatMap(({ entry }) => entry ?? []);
+    return readVotes(this.#database).flatMap((entry) => entry ?? []);
   }
 
   areVotesDamaged(): boolean {
-    const votes = this.#votes();
-    return votes.length !== this.#readExtent()?.votes || votes.some(({ entry }) => !entry);
+    return areVotesDamaged(this.#database);
   }
 
   /** What SQLite itself finds wrong with the file. */
@@ -199,8 +233,15 @@ export class SqliteJournal implements LedgerJournal {
       : undefined;
   }
 
+  /** What was saved is synced, where the disk takes it: nobody was told of it. */
   close(): void {
-    this.#database.close();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    try {
+      this.sync();
+    } finally {
+      this.#database.close();
+    }
   }
 
   /** Tables, at their newest version; true where the file was empty. */
@@ -234,13 +275,6 @@ export class SqliteJournal implements LedgerJournal {
     this.#database.run("DELETE FROM meta");
     this.#database.query("INSERT INTO meta VALUES ('chain_id', ?)").run(chainId);
     this.findings.push("the chain id was damaged: it was put right");
-  }
-
-  #readExtent(): Extent | undefined {
-    const row = this.#database.query("SELECT tip, votes, digest FROM extent").get();
-    if (row === null) return undefined;
-    const extent = row as Extent & { readonly digest: unknown };
-    return isDigest(extent.digest, extentDigest(extent)) ? extent : undefined;
   }
 
   #putExtent(extent: Extent): Extent {
@@ -290,21 +324,10 @@ export class SqliteJournal implements LedgerJournal {
       .run(height, entry.kind, bytes, voteDigest({ height, kind: entry.kind, bytes }));
   }
 
-  #votes(): { readonly entry: LogEntry | undefined }[] {
-    const rows = this.#database
-      .query("SELECT height, kind, bytes, digest FROM vote ORDER BY number")
-      .all() as (VoteWords & { readonly digest: unknown })[];
-    return rows.map((row) => {
-      const isBlob = row.bytes instanceof Uint8Array;
-      const isRight = isBlob && isDigest(row.digest, voteDigest(row));
-      return { entry: isRight ? decodeLogEntry(row.bytes) : undefined };
-    });
-  }
-
   #insertBlock(block: Block): void {
     const header = new ByteWriter();
     writeHeader(header, block);
-    const body = new ByteWriter();
+    const body = new ByteWriter(bodySize(block.body));
     writeBody(body, block.body);
     const { height } = block.core;
     const bytes = header.finish();
@@ -340,70 +363,22 @@ export class SqliteJournal implements LedgerJournal {
     this.#membershipRoot = chain.core.membershipRoot;
   }
 
-  #block(where: string, value: number | string): Block | undefined {
-    const row = this.#database
-      .query(
-        `SELECT header.bytes AS header, digest, block.bytes AS body
-         FROM header LEFT JOIN block USING (height) WHERE ${where}`,
-      )
-      .get(value);
-    return row === null ? undefined : blockOf(row as BlockRow);
-  }
-
-  /** Of a stretch of the chain: what does not give the roots and digests it has. */
-  #damaged(): { readonly bodies: Height[]; readonly headers: Height[] } {
-    const tip = Math.max(this.tip(), this.writtenTip ?? 0);
+  /** The stretch of the chain that is looked at next. */
+  *#nextChecked(tip: number): Generator<Height> {
     const from = this.#checkedUpTo >= tip ? 1 : this.#checkedUpTo + 1;
     this.#checkedUpTo = Math.min(tip, from + CHECKED_BLOCKS - 1);
-    const [bodies, headers]: [Height[], Height[]] = [[], []];
-    for (let at = from; at <= this.#checkedUpTo; at++) {
-      const height = at as Height;
-      const block = this.history.at(height);
-      if (block === undefined || block.core.height !== height) headers.push(height);
-      else if (!isWhole(block, height)) bodies.push(height);
-    }
-    return { bodies, headers };
+    for (let height = from; height <= this.#checkedUpTo; height++) yield height as Height;
   }
 }
 
-type EntryRow = { readonly id: unknown; readonly bytes: unknown };
-/** Whatever somebody may have written into the columns. */
-type HeaderRow = {
-  readonly height: number;
-  readonly hash: unknown;
-  readonly bytes: unknown;
-  readonly digest: unknown;
-};
-type BlockRow = { readonly header: unknown; readonly digest: unknown; readonly body: unknown };
-
-function isDigest(stored: unknown, right: Uint8Array): boolean {
-  return stored instanceof Uint8Array && equalBytes(stored, right);
+function leafOf({ id, bytes }: EntryRow) {
+  const isRow = typeof id === "string" && bytes instanceof Uint8Array;
+  return { id: String(id), entry: scdEntry(String(id), isRow ? bytes : NOTHING) };
 }
 
-function headerOf(bytes: unknown, digest: unknown): SealedHeader | undefined {
-  if (!(bytes instanceof Uint8Array) || !isDigest(digest, sha256(bytes))) return undefined;
-  const reader = new ByteReader(bytes);
-  const header = readHeader(reader);
-  reader.end();
-  return reader.fault === undefined ? header : undefined;
-}
-
-function blockOf({ header, digest, body }: BlockRow): Block | undefined {
-  const sealed = headerOf(header, digest);
-  if (sealed === undefined) return undefined;
-  const none = { contracts: [], records: [] };
-  if (!(body instanceof Uint8Array)) return { ...sealed, body: none };
-  const bodyReader = new ByteReader(body);
-  const found = readBody(bodyReader);
-  bodyReader.end();
-  // A damaged body is an empty one: its roots do not fit, and it is fetched again.
-  return { ...sealed, body: bodyReader.fault === undefined ? found : none };
-}
-
-function isWhole({ core, body }: Block, height: number): boolean {
-  if (core.height !== height) return false;
-  const { merkleRoot } = contractWords(core.chainId, core.height, body.contracts);
-  return merkleRoot === core.merkleRoot && rootOf(body.records.map(leafBytes)) === core.recordsRoot;
+/** Sockets and timers first. */
+function turnOfOthers(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function touchedIds({ contracts, records }: Block["body"]): string[] {

@@ -53,6 +53,8 @@ export class PeerChannel {
   #hosts: ReadonlySet<string> = new Set();
   #server: Server | undefined;
   #isClosed = false;
+  #sentFrames = 0;
+  #sentBytes = 0;
 
   constructor(readonly options: PeerChannelOptions) {
     this.#ticking = setInterval(() => this.#tick(), ALIVE_MS);
@@ -116,6 +118,11 @@ export class PeerChannel {
       isConnected: connection !== undefined,
       lost: queue.lost,
     }));
+  }
+
+  /** Since the start; bytes with the records around the frames. */
+  sent(): { readonly frames: number; readonly bytes: number } {
+    return { frames: this.#sentFrames, bytes: this.#sentBytes };
   }
 
   close(): void {
@@ -191,7 +198,9 @@ export class PeerChannel {
     if (peer === undefined || connection === undefined) return;
     while (peer.queue.length > 0 && connection.hasRoom) {
       const frame = peer.queue.shift();
-      if (frame !== undefined) connection.send(frame);
+      if (frame === undefined) continue;
+      this.#sentFrames++;
+      this.#sentBytes += connection.send(frame);
     }
   }
 

@@ -67,9 +67,12 @@ export class PeerConnection {
     return !this.#isOver && this.#link.isOpen && !this.socket.writableNeedDrain;
   }
 
-  send(frame: PeerFrame): void {
-    this.socket.write(this.#link.seal(frame));
+  /** Bytes on the wire. */
+  send(frame: PeerFrame): number {
+    const sealed = this.#link.seal(frame);
+    this.socket.write(sealed);
     if (this.#link.fault !== undefined) this.end();
+    return sealed.length;
   }
 
   alive(): void {

@@ -176,13 +176,18 @@ export class PeerLink {
   private sealRecords(plaintext: Uint8Array): Uint8Array {
     const { sending } = this;
     if (sending === undefined) return NOTHING;
-    const records: Uint8Array[] = [];
+    const count = Math.ceil(plaintext.length / RECORD_BYTES_MAX);
+    const sealed = new Uint8Array(plaintext.length + count * (LENGTH_BYTES + TAG_BYTES));
+    let end = 0;
     for (let start = 0; start < plaintext.length; start += RECORD_BYTES_MAX) {
-      const part = plaintext.subarray(start, start + RECORD_BYTES_MAX);
-      records.push(withLength(sending.seal(NOTHING, part)));
+      const record = sending.seal(NOTHING, plaintext.subarray(start, start + RECORD_BYTES_MAX));
+      sealed[end] = record.length >>> 8;
+      sealed[end + 1] = record.length;
+      sealed.set(record, end + LENGTH_BYTES);
+      end += LENGTH_BYTES + record.length;
       if (this.records++ > RECORDS_MAX) this.fail("worn-out");
     }
-    return concat(...records);
+    return sealed;
   }
 }
 

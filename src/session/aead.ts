@@ -42,9 +42,9 @@ export function openAead(input: AeadInput, sealed: Uint8Array): Uint8Array | und
     const decipher = createDecipheriv(input.algorithm, input.key, input.nonce);
     decipher.setAAD(input.associated);
     decipher.setAuthTag(sealed.subarray(textEnd));
-    const plaintext = new Uint8Array(decipher.update(sealed.subarray(0, textEnd)));
+    const { buffer, byteOffset, length } = decipher.update(sealed.subarray(0, textEnd));
     decipher.final();
-    return plaintext;
+    return new Uint8Array(buffer, byteOffset, length);
   } catch {
     return undefined;
   }

@@ -127,6 +127,7 @@ function realCrypto(): LedgerCrypto {
         if (!betas.has(key)) betas.set(key, vrf.verify(publicKey, alpha, proof));
         return betas.get(key);
       },
+      outputOf: (proof) => vrf.outputOf(proof),
       isPublicKey: (publicKey) => vrf.isPublicKey(publicKey),
     },
   };

@@ -5,6 +5,8 @@
  * byte of the body, and never holds more than was received.
  */
 
+import { concat } from "../bytes.ts";
+
 export const PEER_FRAME_BODY_BYTES_MAX = 1024 * 1024;
 export const PEER_FRAME_HEADER_BYTES = 6;
 
@@ -73,13 +75,10 @@ export class PeerFrameReader {
   }
 
   private finish(): PeerFrame {
-    const body = this.parts.length === 1 ? this.parts[0] : Buffer.concat(this.parts);
+    const [first] = this.parts;
+    const body = this.parts.length === 1 && first !== undefined ? first : concat(...this.parts);
     this.parts = [];
     this.headerEnd = 0;
-    return {
-      flag: this.memory.getUint8(4),
-      type: this.memory.getUint8(5),
-      body: new Uint8Array(body ?? 0),
-    };
+    return { flag: this.memory.getUint8(4), type: this.memory.getUint8(5), body };
   }
 }

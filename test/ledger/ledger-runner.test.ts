@@ -31,6 +31,7 @@ function setUp() {
       else trace.push(`saved ${output.entry.kind}`);
     }
   };
+  journal.onSync = () => trace.push("synced");
   const participant = createValidator({
     ...{ keys: network.seat(self).keys, crypto: network.builder.crypto, history: journal.history },
     ...{ ...journal.contents(), checkpoint: undefined, wasWiped: false, checkPeriodMs: 60_000 },
@@ -44,29 +45,61 @@ function setUp() {
     onFailure: (thrown) => failures.push(thrown),
     onBroken: () => true,
   });
-  const hear = (): void => {
-    for (const { from, message } of inbox) runner.take({ kind: "message", from, message });
+  const hear = (isHeard: (kind: string) => boolean = () => true): void => {
+    for (const { from, message } of inbox) {
+      if (isHeard(message.kind)) runner.take({ kind: "message", from, message });
+    }
   };
   return { runner, journal, trace, failures, hear };
 }
 
-test("a vote and a block are saved before what follows from them is sent", () => {
+/** Not a question whose answer tells of the tip. */
+function isOfTheHeight(kind: string): boolean {
+  return ["CANDIDATE", "PRE_PREPARE", "PREPARE", "COMMIT", "SEAL"].includes(kind);
+}
+
+test("a vote is synced before it is sent, and a block before anybody hears of the tip", () => {
   const { runner, trace, failures, hear } = setUp();
   runner.start();
   hear();
   runner.close();
   expect(failures).toEqual([]);
-  const sent = trace.filter((line) => /^sent (PRE_PREPARE|PREPARE|COMMIT|REPL_ACK)$/.test(line));
+  const sent = trace.filter((line) => /^sent (PRE_PREPARE|PREPARE|COMMIT)$/.test(line));
   for (const line of sent) {
-    const kind = line.slice("sent ".length);
-    const wanted = kind === "REPL_ACK" ? "saved block" : `saved ${kind}`;
-    expect(trace.indexOf(wanted)).toBeGreaterThanOrEqual(0);
-    expect(trace.indexOf(wanted)).toBeLessThan(trace.indexOf(line));
+    const saved = trace.indexOf(line.replace("sent", "saved"));
+    const synced = trace.indexOf("synced", saved);
+    expect(saved).toBeGreaterThanOrEqual(0);
+    expect(synced).toBeGreaterThan(saved);
+    expect(synced).toBeLessThan(trace.indexOf(line));
   }
   expect(sent).toContain("sent COMMIT");
-  expect(sent).toContain("sent REPL_ACK");
   expect(sent.some((line) => line === "sent PREPARE" || line === "sent PRE_PREPARE")).toBe(true);
-  expect(trace.indexOf("saved block")).toBeLessThan(trace.indexOf("block 1"));
+  const told = trace.indexOf("sent HEADERS_RESP", trace.indexOf("saved block"));
+  expect(trace.slice(trace.indexOf("saved block"), told)).toEqual([
+    "saved block",
+    "synced",
+    "block 1",
+  ]);
+});
+
+test("a block that nothing is sent after is synced a moment later, and told then", async () => {
+  const { runner, trace, hear } = setUp();
+  runner.start();
+  hear(isOfTheHeight);
+  const before = trace.length;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  runner.close();
+  expect(trace.slice(before)).toEqual(["synced", "block 1"]);
+});
+
+test("what a step writes costs one sync, and what no step sends after none", () => {
+  const { runner, trace, hear } = setUp();
+  runner.start();
+  hear(isOfTheHeight);
+  runner.close();
+  const saves = trace.filter((line) => line.startsWith("saved")).length;
+  // PREPARE or PRE_PREPARE with its candidate, COMMIT with its lock; the block is not synced yet.
+  expect([saves, trace.filter((line) => line === "synced").length]).toEqual([5, 2]);
 });
 
 test("a disk that fails ends the runner at once: nothing is sent, no timer rings, no event counts", () => {
@@ -76,7 +109,7 @@ test("a disk that fails ends the runner at once: nothing is sent, no timer rings
   journal.failure = new Error("no space left on device");
   hear();
   expect(failures).toEqual([journal.failure]);
-  expect(trace.filter((line) => /PREPARE|COMMIT|REPL_ACK|block/.test(line))).toEqual([]);
+  expect(trace.filter((line) => /PREPARE|COMMIT|synced|block/.test(line))).toEqual([]);
   const { height } = runner.participant.chain;
   journal.failure = undefined;
   hear();

@@ -20,9 +20,10 @@ export class MemoryJournal implements LedgerJournal {
     find: (blockHash: BlockHash): Block | undefined =>
       [...this.blocks.values()].find(({ core }) => blockHashOf(core) === blockHash),
   };
-  /** What save() throws, for tests of a disk that fails. */
+  /** What save() and sync() throw, for tests of a disk that fails. */
   failure: Error | undefined;
   onSave: (outputs: readonly SavedOutput[]) => void = () => {};
+  onSync: () => void = () => {};
 
   constructor(genesis: ChainState) {
     this.states = [genesis];
@@ -45,7 +46,12 @@ export class MemoryJournal implements LedgerJournal {
     }
   }
 
-  recompute(): Recomputed {
+  sync(): void {
+    if (this.failure !== undefined) throw this.failure;
+    this.onSync();
+  }
+
+  async recompute(): Promise<Recomputed> {
     const { height, scd } = this.states.at(-1) as ChainState;
     return { height, scdRoot: scd.root, damaged: [] };
   }

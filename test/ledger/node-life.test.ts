@@ -105,7 +105,7 @@ test("a master whose disk is damaged is opened anew, and proposes what waited", 
   life.runner.take({ kind: "propose", contracts: [contract], records: [] });
   const [first] = journals;
   if (first === undefined) throw new Error("no journal");
-  first.recompute = () => {
+  first.recompute = async () => {
     return { height: 0 as Height, scdRoot: genesis.scd.root, damaged: [], broken: "a header" };
   };
   await until(() => events.includes("beginning"));
@@ -118,7 +118,7 @@ test("a failure that is no disk's ends the node", () => {
   const { life, events, journals } = lifeOf("master", []);
   const [journal] = journals;
   if (journal === undefined) throw new Error("no journal");
-  journal.recompute = () => {
+  journal.recompute = async () => {
     throw new Error("a fault of the program");
   };
   return until(() => events.length > 0).then(() => {

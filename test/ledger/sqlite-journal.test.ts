@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Block } from "../../src/chain/block.ts";
 import type { ChainState } from "../../src/chain/chain-state.ts";
 import type { BlockHash, Height } from "../../src/chain/ledger-units.ts";
 import type { LogEntry } from "../../src/chain/step-types.ts";
@@ -38,6 +39,7 @@ function filled(): SqliteJournal {
   for (const [i, block] of builder.blocks.entries()) {
     journal.save([{ kind: "block", block, next: builder.states[i + 1] as ChainState }]);
   }
+  journal.sync();
   return journal;
 }
 
@@ -48,7 +50,7 @@ function meddle(statement: string): void {
   database.close();
 }
 
-test("blocks come back, and give the state that was saved", () => {
+test("blocks come back, and give the state that was saved", async () => {
   filled().close();
   const journal = new SqliteJournal(file, genesis, READ);
   const { chain, below, tipProof } = replayChain(genesis, journal.blocks(), builder.crypto);
@@ -58,7 +60,7 @@ test("blocks come back, and give the state that was saved", () => {
   expect(tipProof).toEqual(builder.blocks[2]?.proof);
   expect(journal.history.find(chain.blockHash)?.core.height).toBe(3 as Height);
   expect(journal.history.at(4 as Height)).toBeUndefined();
-  expect(journal.recompute()).toEqual({
+  expect(await journal.recompute()).toEqual({
     height: 3 as Height,
     scdRoot: chain.scd.root,
     ...{ damaged: [], broken: undefined },
@@ -111,6 +113,20 @@ test("a block drops the votes up to its height, and nothing that must outlive it
   journal.close();
 });
 
+test("what is saved is read back at once, and is on the disk after a sync", () => {
+  const journal = new SqliteJournal(file, genesis, WRITE);
+  const [first, second] = builder.blocks as [Block, Block];
+  journal.save([{ kind: "block", block: first, next: builder.states[1] as ChainState }]);
+  journal.save([{ kind: "block", block: second, next: builder.states[2] as ChainState }]);
+  expect(journal.tip()).toBe(2 as Height);
+  const other = new SqliteJournal(file, genesis, READ);
+  expect(other.tip()).toBe(0 as Height);
+  journal.sync();
+  expect(other.tip()).toBe(2 as Height);
+  other.close();
+  journal.close();
+});
+
 test("what fails half-way has saved nothing", () => {
   const journal = new SqliteJournal(file, genesis, WRITE);
   const entry: LogEntry = { kind: "stopped", reason: "test" };
@@ -120,24 +136,47 @@ test("what fails half-way has saved nothing", () => {
   journal.close();
 });
 
-test("a changed entry of the SCD gives another root, and repair the right one", () => {
+test("a changed entry of the SCD gives another root, and repair the right one", async () => {
   const journal = filled();
   meddle("UPDATE contract SET bytes = CAST(replace(bytes, 'true', 'false') AS BLOB)");
-  expect(journal.recompute().scdRoot).not.toBe(builder.state.scd.root);
+  expect((await journal.recompute())?.scdRoot).not.toBe(builder.state.scd.root);
   journal.save([{ kind: "repair", chain: builder.state }]);
-  expect(journal.recompute().scdRoot).toBe(builder.state.scd.root);
+  journal.sync();
+  expect((await journal.recompute())?.scdRoot).toBe(builder.state.scd.root);
   journal.close();
 });
 
-test("a changed body is named by its height, and a restored one is not", () => {
+test("a changed body is named by its height, and a restored one is not", async () => {
   const journal = filled();
   meddle("UPDATE block SET bytes = x'00000000' WHERE height = 2");
-  expect(journal.recompute().damaged).toEqual([2 as Height]);
+  expect((await journal.recompute())?.damaged).toEqual([2 as Height]);
   const [, block] = builder.blocks;
   if (block === undefined) throw new Error("no block");
   journal.save([{ kind: "restore", block }]);
-  expect(journal.recompute().damaged).toEqual([]);
+  journal.sync();
+  expect((await journal.recompute())?.damaged).toEqual([]);
   journal.close();
+});
+
+test("the root is that of one state, though blocks are saved while it is read", async () => {
+  const journal = new SqliteJournal(file, genesis, WRITE);
+  const [first, second] = builder.blocks as [Block, Block];
+  journal.save([{ kind: "block", block: first, next: builder.states[1] as ChainState }]);
+  journal.sync();
+  const reading = journal.recompute();
+  journal.save([{ kind: "block", block: second, next: builder.states[2] as ChainState }]);
+  journal.sync();
+  const found = await reading;
+  expect(found?.height).toBe(1 as Height);
+  expect(found?.scdRoot).toBe(builder.states[1]?.scd.root as never);
+  journal.close();
+});
+
+test("a journal that is closed while it is read gives no root", async () => {
+  const journal = filled();
+  const reading = journal.recompute();
+  journal.close();
+  expect(await reading).toBeUndefined();
 });
 
 test("another chain's and a newer version's file are refused with words, and left as they are", () => {
@@ -152,7 +191,7 @@ test("another chain's and a newer version's file are refused with words, and lef
   expect(() => new SqliteJournal(join(dir, "absent"), genesis, READ)).toThrow("cannot be used");
 });
 
-test("a file that version 1 of the program wrote is taken to the present version, whole", () => {
+test("a file that version 1 of the program wrote is taken to the present version, whole", async () => {
   const crypto = createLedgerCrypto();
   const first = join(import.meta.dir, "../data/ledger-version-1");
   const old = loadGenesis(first, crypto);
@@ -169,7 +208,7 @@ test("a file that version 1 of the program wrote is taken to the present version
     { kind: "observing", isOn: false },
     { kind: "sealed", height: 4 as Height, blockHash: tip },
   ]);
-  expect(journal.recompute()).toMatchObject({ height: 3, damaged: [], broken: undefined });
+  expect(await journal.recompute()).toMatchObject({ height: 3, damaged: [], broken: undefined });
   journal.close();
   // The second start finds nothing to do.
   expect(new SqliteJournal(file, old, WRITE).tip()).toBe(3 as Height);

@@ -77,11 +77,12 @@ function open(): OpenedJournal {
 }
 
 /** Opened, looked at and closed. */
-function opened() {
+async function opened() {
   const { journal, contents, condition = SOUND } = open();
   const { chain, log } = contents;
-  const recomputed = journal.recompute();
+  const recomputed = await journal.recompute();
   journal.close();
+  if (recomputed === undefined) throw new Error("it was closed");
   return { height: chain.height as number, log, recomputed, ...condition };
 }
 
@@ -92,9 +93,9 @@ function meddle(statement: string): void {
   database.close();
 }
 
-test("a file that is whole is taken as it is", () => {
-  expect(opened()).toMatchObject({ height: TIP, findings: [], mayHaveForgotten: false });
-  expect(opened().log).toEqual(VOTES);
+test("a file that is whole is taken as it is", async () => {
+  expect(await opened()).toMatchObject({ height: TIP, findings: [], mayHaveForgotten: false });
+  expect((await opened()).log).toEqual(VOTES);
 });
 
 const TABLES = [
@@ -106,15 +107,18 @@ const TABLES = [
   "UPDATE header SET hash = 'x' WHERE height = 3",
   "UPDATE meta SET value = replace(value, 'a', 'b')",
 ];
-test.each(TABLES)("what the chain says anyway is written anew, and reported: %s", (statement) => {
-  meddle(statement);
-  const first = opened();
-  expect(first.findings).toHaveLength(1);
-  expect(first).toMatchObject({ height: TIP, mayHaveForgotten: false, lacks: undefined });
-  expect(first.recomputed.scdRoot).toBe(tip.scd.root);
-  expect(first.log).toEqual(VOTES);
-  expect(opened().findings).toEqual([]);
-});
+test.each(TABLES)(
+  "what the chain says anyway is written anew, and reported: %s",
+  async (statement) => {
+    meddle(statement);
+    const first = await opened();
+    expect(first.findings).toHaveLength(1);
+    expect(first).toMatchObject({ height: TIP, mayHaveForgotten: false, lacks: undefined });
+    expect(first.recomputed.scdRoot).toBe(tip.scd.root);
+    expect(first.log).toEqual(VOTES);
+    expect((await opened()).findings).toEqual([]);
+  },
+);
 
 const BLOCKS = [
   "UPDATE block SET bytes = x'00000000' WHERE height = 3",
@@ -126,9 +130,9 @@ const BLOCKS = [
 ];
 test.each(BLOCKS)(
   "a block that peers have is fetched, and no vote is forgotten: %s",
-  (statement) => {
+  async (statement) => {
     meddle(statement);
-    const found = opened();
+    const found = await opened();
     expect(found).toMatchObject({ height: 2, lacks: 3, mayHaveForgotten: false });
     expect(found.findings.join()).toContain("block 3");
     expect(found.log).toEqual(VOTES);
@@ -136,7 +140,7 @@ test.each(BLOCKS)(
     const { journal } = open();
     journal.save([saved(3)]);
     journal.close();
-    const again = opened();
+    const again = await opened();
     expect(again).toMatchObject({ height: TIP, lacks: undefined, mayHaveForgotten: false });
     expect(again.log).toEqual(VOTES);
     expect(again.recomputed.scdRoot).toBe(tip.scd.root);
@@ -152,35 +156,35 @@ const VOTE_DAMAGES = [
   "UPDATE extent SET votes = votes + 1",
   "DELETE FROM extent",
 ];
-test.each(VOTE_DAMAGES)("where votes may be lost the node observes: %s", (statement) => {
+test.each(VOTE_DAMAGES)("where votes may be lost the node observes: %s", async (statement) => {
   meddle(statement);
-  const found = opened();
+  const found = await opened();
   expect(found).toMatchObject({ height: TIP, lacks: undefined, mayHaveForgotten: true });
   expect(found.findings.length).toBeGreaterThan(0);
   expect(found.log).toEqual([{ kind: "observing", isOn: true }]);
   // It goes on observing after another start, without a word.
-  expect(opened()).toMatchObject({ findings: [], mayHaveForgotten: true });
+  expect(await opened()).toMatchObject({ findings: [], mayHaveForgotten: true });
 });
 
-test("a damaged tip: the chain begins below it, the node observes, a master seals no other hash", () => {
+test("a damaged tip: the chain begins below it, the node observes, a master seals no other hash", async () => {
   meddle(`UPDATE header SET bytes = x'00' WHERE height = ${TIP}`);
-  const found = opened();
+  const found = await opened();
   expect(found).toMatchObject({ height: TIP - 1, lacks: undefined, mayHaveForgotten: true });
   expect(found.log).toContainEqual({
     kind: "sealed",
     height: TIP as Height,
     blockHash: tip.blockHash,
   });
-  expect(opened()).toMatchObject({ height: TIP - 1, findings: [] });
+  expect(await opened()).toMatchObject({ height: TIP - 1, findings: [] });
 });
 
-test("what must outlive a lost vote log does: the alarm that stopped the node", () => {
+test("what must outlive a lost vote log does: the alarm that stopped the node", async () => {
   const journal = new SqliteJournal(file, genesis, { kind: "write", hasRun: true });
   const stopped: LogEntry = { kind: "stopped", reason: "two sealed blocks" };
   journal.save([{ kind: "write", entry: stopped }]);
   journal.close();
   meddle("UPDATE vote SET bytes = x'00' WHERE number = 1");
-  expect(opened().log).toEqual([stopped, { kind: "observing", isOn: true }]);
+  expect((await opened()).log).toEqual([stopped, { kind: "observing", isOn: true }]);
 });
 
 const FILES: readonly [string, () => void][] = [
@@ -192,17 +196,17 @@ const FILES: readonly [string, () => void][] = [
 ];
 test.each(FILES)(
   "a file that is %s is a lost disk: the node observes from the genesis on",
-  (name, harm) => {
+  async (name, harm) => {
     harm();
-    const found = opened();
+    const found = await opened();
     expect(found).toMatchObject({ height: 0, mayHaveForgotten: true, lacks: undefined });
     expect(found.findings).toHaveLength(1);
     expect(existsSync(`${file}.damaged`)).toBe(name !== "empty" && name !== "gone");
-    expect(opened()).toMatchObject({ findings: [], mayHaveForgotten: true });
+    expect(await opened()).toMatchObject({ findings: [], mayHaveForgotten: true });
   },
 );
 
-test("keys that never signed begin with an empty file, and may vote", () => {
+test("keys that never signed begin with an empty file, and may vote", async () => {
   rmSync(file);
   const { journal, condition } = openJournal({
     ...{ file, genesis, crypto: curves, hasRun: false },
@@ -218,10 +222,13 @@ function fillAndKill(last: readonly SavedOutput[] = []): number[] {
   const ends: number[] = [];
   for (let height = 1; height <= TIP; height++) {
     journal.save([saved(height)]);
+    journal.sync();
     ends.push(readFileSync(`${file}-wal`).length);
   }
   journal.save(VOTES.map((entry) => ({ kind: "write", entry })));
+  journal.sync();
   if (last.length > 0) journal.save(last);
+  journal.sync();
   const [main, wal] = [readFileSync(file), readFileSync(`${file}-wal`)];
   journal.close();
   writeFileSync(file, main);
@@ -230,24 +237,24 @@ function fillAndKill(last: readonly SavedOutput[] = []): number[] {
   return ends;
 }
 
-test("a log that a kill left behind is taken over whole", () => {
+test("a log that a kill left behind is taken over whole", async () => {
   fillAndKill();
-  expect(opened()).toMatchObject({ height: TIP, log: VOTES, findings: [] });
+  expect(await opened()).toMatchObject({ height: TIP, log: VOTES, findings: [] });
 });
 
-test("the torn end of a write is no damage: it was promised to nobody", () => {
+test("the torn end of a write is no damage: it was promised to nobody", async () => {
   const ends = fillAndKill();
   for (const cut of [1, 3000, 4120]) {
     fillAndKill();
     truncateSync(`${file}-wal`, readFileSync(`${file}-wal`).length - cut);
-    expect(opened()).toMatchObject({ height: TIP, log: [], mayHaveForgotten: false });
+    expect(await opened()).toMatchObject({ height: TIP, log: [], mayHaveForgotten: false });
   }
   fillAndKill();
   truncateSync(`${file}-wal`, ends[2] ?? 0);
-  expect(opened()).toMatchObject({ height: 3, log: [], mayHaveForgotten: false });
+  expect(await opened()).toMatchObject({ height: 3, log: [], mayHaveForgotten: false });
 });
 
-test("what a transaction left that never came to its end is no damage later", () => {
+test("what a transaction left that never came to its end is no damage later", async () => {
   const FRAME_BYTES = 24 + 4096;
   const again = [...VOTES, ...VOTES, ...VOTES, ...VOTES];
   fillAndKill(again.map((entry) => ({ kind: "write", entry })));
@@ -256,15 +263,16 @@ test("what a transaction left that never came to its end is no damage later", ()
   const journal = new SqliteJournal(file, genesis, { kind: "write", hasRun: true });
   const entry: LogEntry = { kind: "observing", isOn: false };
   journal.save([{ kind: "write", entry }]);
+  journal.sync();
   const [main, wal] = [readFileSync(file), readFileSync(`${file}-wal`)];
   journal.close();
   writeFileSync(file, main);
   writeFileSync(`${file}-wal`, wal);
   rmSync(`${file}-shm`, { force: true });
-  expect(opened()).toMatchObject({ height: TIP, log: [...VOTES, entry], findings: [] });
+  expect(await opened()).toMatchObject({ height: TIP, log: [...VOTES, entry], findings: [] });
 });
 
-test("a bit that changed within the log: what followed is lost, so the node observes", () => {
+test("a bit that changed within the log: what followed is lost, so the node observes", async () => {
   const [, second = 0, third = 0] = fillAndKill();
   const prng = new Prng(7);
   const places = [0, 9, 17, 25, second + 1, second + 9, second + 17, second + 21, second + 100];
@@ -274,14 +282,14 @@ test("a bit that changed within the log: what followed is lost, so the node obse
     const wal = readFileSync(`${file}-wal`);
     wal[at] = (wal[at] ?? 0) ^ (1 << prng.below(8));
     writeFileSync(`${file}-wal`, wal);
-    const found = opened();
+    const found = await opened();
     expect([at, found.mayHaveForgotten]).toEqual([at, true]);
     expect(found.findings.length).toBeGreaterThan(0);
   }
 });
 
 const seed = Number(process.env["SEED"] ?? crypto.getRandomValues(new Uint32Array(1))[0]);
-test(`any flipped bit is repaired, or known, or refused with words (SEED=${seed})`, () => {
+test(`any flipped bit is repaired, or known, or refused with words (SEED=${seed})`, async () => {
   const prng = new Prng(seed);
   const whole = readFileSync(file);
   const outcomes = { untouched: 0, repaired: 0, fetched: 0, observes: 0, refused: 0 };
@@ -291,17 +299,19 @@ test(`any flipped bit is repaired, or known, or refused with words (SEED=${seed}
     bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
     for (const end of ["-wal", "-shm", ".damaged"]) rmSync(file + end, { force: true });
     writeFileSync(file, bytes);
-    outcomes[outcomeOf(`bit ${bit}`)]++;
+    outcomes[await outcomeOf(`bit ${bit}`)]++;
   }
   // Most of a small file is unused space of pages.
   expect(outcomes.untouched).toBeGreaterThan(0);
   expect(outcomes.fetched + outcomes.observes).toBeGreaterThan(0);
 });
 
-function outcomeOf(name: string): "untouched" | "repaired" | "fetched" | "observes" | "refused" {
-  let found: ReturnType<typeof opened>;
+async function outcomeOf(
+  name: string,
+): Promise<"untouched" | "repaired" | "fetched" | "observes" | "refused"> {
+  let found: Awaited<ReturnType<typeof opened>>;
   try {
-    found = opened();
+    found = await opened();
   } catch (thrown) {
     if (!(thrown instanceof AbsError)) throw new Error(`${name}: ${thrown}`, { cause: thrown });
     return "refused";
