@@ -25,6 +25,8 @@ export type ToLedger =
   | { readonly kind: "join" }
   | { readonly kind: "watch"; readonly scIds: readonly string[] }
   | { readonly kind: "status"; readonly number: number }
+  /** This VM may be a copy: as after a lost disk. */
+  | { readonly kind: "observe"; readonly reason: string }
   | { readonly kind: "passed"; readonly number: number; readonly isOpen: boolean }
   | { readonly kind: "stop" };
 

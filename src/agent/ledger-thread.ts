@@ -39,6 +39,8 @@ export class LedgerThread {
   contracts: readonly ScdContract[] | undefined;
   readonly #read = Promise.withResolvers<void>();
   readonly #asked = new Map<number, (status: Status | undefined) => void>();
+  /** Of the folder's genesis file. */
+  readonly chainId: string;
   readonly #unlock: () => void;
   #worker: Worker | undefined;
   #seams: LedgerSeams | undefined;
@@ -56,7 +58,7 @@ export class LedgerThread {
     public plan: LedgerPlan,
     readonly events: EventLog,
   ) {
-    loadNode(plan.dir, "validator", createLedgerCrypto());
+    this.chainId = loadNode(plan.dir, "validator", createLedgerCrypto()).genesis.chainId;
     loadCertificate(plan.dir);
     this.#unlock = lockFolder(fileIn(plan.dir, "lock"));
     this.#start();
@@ -80,6 +82,14 @@ export class LedgerThread {
     this.#tell({ kind: "watch", scIds });
   }
 
+  /**
+   * This VM may be a copy of another: two would vote with one key (docs/ledger.md "Return after a
+   * lost disk").
+   */
+  observe(reason: string): void {
+    this.#tell({ kind: "observe", reason });
+  }
+
   /** What `abs ledger status` shows; undefined when the node does not run, or is busy. */
   async status(): Promise<Status | undefined> {
     if (this.#worker === undefined) return undefined;
@@ -96,6 +106,7 @@ export class LedgerThread {
 
   /** Ends the node; resolves when its thread is gone. */
   async stop(): Promise<void> {
+    if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#again);
     if (this.#worker !== undefined) {

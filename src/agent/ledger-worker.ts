@@ -70,7 +70,6 @@ class LedgerWorker {
   readonly passage = new MainThreadPassage();
   readonly process: LedgerProcess;
   #watch: ScdWatch;
-  #told = "";
 
   constructor(plan: LedgerPlan) {
     const { dir, listen } = plan;
@@ -78,8 +77,7 @@ class LedgerWorker {
       ...{ role: "validator", dir, listen, openJournal, isLocked: true, passage: this.passage },
       events: { write: (event) => tell({ kind: "event", event }) },
       onBlock: ({ block }) => {
-        this.#watch.note(block);
-        this.#tellContracts();
+        if (this.#watch.note(block)) this.#tellContracts();
       },
     });
     this.#watch = this.#watchOf(plan.scIds);
@@ -100,6 +98,9 @@ class LedgerWorker {
       case "status":
         tell({ kind: "status", number: message.number, status: this.process.status() });
         break;
+      case "observe":
+        this.process.runner.take({ kind: "observe", reason: message.reason });
+        break;
       case "passed":
         this.passage.answered(message.number, message.isOpen);
         break;
@@ -114,12 +115,8 @@ class LedgerWorker {
     return new ScdWatch(scIds, participant.chain, options.journal.history);
   }
 
-  /** Only what has changed: most blocks are about somebody else's contracts. */
   #tellContracts(): void {
     const contracts = this.#watch.contracts(this.process.runner.participant.chain);
-    const text = JSON.stringify(contracts);
-    if (text === this.#told) return;
-    this.#told = text;
     tell({ kind: "contracts", contracts });
   }
 }

@@ -3,6 +3,7 @@
  * events go to standard output, one JSON object a line; SIGTERM and SIGINT end it cleanly.
  */
 import { defineCommand } from "citty";
+import { keepMemoryPrivate } from "../native/private-memory.ts";
 import { runStandalone } from "../validator/standalone-node.ts";
 import { dirArgument } from "./ledger-read.ts";
 import { placeOf } from "./options.ts";
@@ -19,6 +20,7 @@ export function runCommandOf(role: "validator" | "master", description: string) 
       events: { type: "string", description: "append events to this file instead" },
     },
     async run({ args }) {
+      keepMemoryPrivate();
       const listen = args.listen === undefined ? undefined : placeOf("--listen", args.listen);
       await runStandalone({ role, dir: args.dir, listen, eventFile: args.events });
       process.exit(0);

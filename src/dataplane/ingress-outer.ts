@@ -18,9 +18,18 @@ import {
 } from "./flow-table.ts";
 import { FRAGMENT_HELD, FRAGMENT_PASS } from "./fragment-table.ts";
 import { FRAGMENTS_MAX, fragmentCount, writeFragment } from "./fragmenter.ts";
+import { MANAGEMENT_NONE, MANAGEMENT_PASS } from "./management-flows.ts";
 import { NeighbourMessage } from "./neighbour-message.ts";
 import { parseQuoted } from "./parse-quoted.ts";
-import { PARSED, ParsedPacket, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "./parsed-packet.ts";
+import {
+  PARSED,
+  ParsedPacket,
+  PROTOCOL_TCP,
+  TCP_ACK,
+  TCP_FIN,
+  TCP_RST,
+  TCP_SYN,
+} from "./parsed-packet.ts";
 import type { Plane } from "./plane.ts";
 import {
   ACTION_ALLOW,
@@ -38,8 +47,11 @@ const FLAG_REJECT = 6;
 const INITIATION = 1;
 const RESPONSE = 2;
 const COOKIE_REPLY = 3;
+const RSA_INITIATION = 4;
+const RSA_RESPONSE = 5;
 const INITIATION_BYTES = 237;
 const RESPONSE_BYTES = 189;
+const RSA_WRAPPED_BYTES = 256;
 const COOKIE_REPLY_BYTES = 64;
 const MACS_BYTES = 32;
 const REJECT_BYTES_MIN = 32;
@@ -79,6 +91,11 @@ export class IngressOuter {
     if (plane.exceptionOf(DIRECTION_IN, packet) >= 0) {
       plane.inside.add(handle, start, length);
       return;
+    }
+    if (packet.transportProtocol === PROTOCOL_TCP && packet.isFragment === 0) {
+      const management = plane.management.incoming(packet, plane.nowUs);
+      if (management === MANAGEMENT_PASS) return this.#deliver(handle, start, length, packet);
+      if (management !== MANAGEMENT_NONE) return plane.dropIn(handle, DROP.managementRate);
     }
     if (plane.peerOf(packet, true) >= 0) {
       this.#untagged(handle, start, length, packet);
@@ -267,6 +284,8 @@ export class IngressOuter {
     if (kind === INITIATION) wanted = INITIATION_BYTES;
     else if (kind === RESPONSE) wanted = RESPONSE_BYTES;
     else if (kind === COOKIE_REPLY) wanted = COOKIE_REPLY_BYTES;
+    else if (kind === RSA_INITIATION) wanted = INITIATION_BYTES + RSA_WRAPPED_BYTES;
+    else if (kind === RSA_RESPONSE) wanted = RESPONSE_BYTES + RSA_WRAPPED_BYTES;
     if (wanted === 0) return plane.refusals.dropIn(handle, packet, DROP.absNextHeader, NO_SLOT);
     if (bytes !== wanted) {
       return plane.refusals.dropIn(handle, packet, DROP.handshakeTruncated, NO_SLOT);
