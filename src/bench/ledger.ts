@@ -12,7 +12,7 @@ import { fileIn } from "../node/node-folder.ts";
 import type { BoundResult } from "./ledger-bound.ts";
 import { makeChain } from "./ledger-chain.ts";
 import { contractOfBench, LedgerLoad, type LoadResult } from "./ledger-load.ts";
-import { BenchSite, type NodeStatus } from "./ledger-site.ts";
+import { BenchSite, type NodeStatus, removeLeftovers } from "./ledger-site.ts";
 import { describeMachine, type MachineReport, median, rounded } from "./machine.ts";
 
 export type LedgerBenchOptions = {
@@ -71,7 +71,7 @@ export type LedgerBenchResult = {
 const WINDOW = 2;
 const WARM_SECONDS = 2;
 /** Full blocks of one measurement of contracts. */
-const FULL_BLOCKS = 40;
+const FULL_BLOCKS = 24;
 const LATENCY_SECONDS = 3;
 const CATCH_UP_MS = 300_000;
 /** Ticks of /proc/PID/stat a second. */
@@ -85,6 +85,7 @@ export class LedgerBench {
   constructor(private readonly options: LedgerBenchOptions) {}
 
   async run(): Promise<LedgerBenchResult> {
+    removeLeftovers(this.options.dir);
     const machine = describeMachine({});
     const runs: LedgerRun[] = [];
     for (const validators of this.options.validators) runs.push(await this.#measure(validators));
@@ -124,7 +125,7 @@ export class LedgerBench {
     const steady = await load.steadily(WINDOW, seconds);
     const after = await costsOf(site);
     const single = await load.steadily(1, LATENCY_SECONDS);
-    await load.fromQueue(CONTRACTS_MAX * 8);
+    await load.fromQueue(CONTRACTS_MAX * 4);
     const full = await load.fromQueue(CONTRACTS_MAX * FULL_BLOCKS);
     await this.#end(site);
     const turn = turnOf({ bound, contractsBound, before, after, steady, single, full });

@@ -12,7 +12,7 @@ import { absJson, LedgerSite, MASTER, must, type Status } from "./ledger-site.ts
 const NAMES = ["web1", "web2", "app1", "db1"];
 const PATIENCE_MS = 120_000;
 const CHECKS_OFTEN = { options: ["--check", "1"] };
-const SMALL_DISK = "3m";
+const SMALL_DISK = "24m";
 let site: LedgerSite;
 
 beforeAll(async () => {
