@@ -83,7 +83,7 @@ async function expectVotes(name: string): Promise<void> {
   await site.agree(0);
 }
 
-/** Heights are told with the gossip, every 2 s; two blocks after those that count it votes again. */
+/** Heights are told with the gossip, every 2 s; two blocks after those counted it votes again. */
 async function growUntilItVotes(name: string): Promise<void> {
   for (let blocks = 0; blocks < 20; blocks++) {
     await grow();
