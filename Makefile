@@ -36,6 +36,7 @@ bench: build
 	dist/abs bench dataplane
 	dist/abs bench dpi
 	dist/abs bench e2e
+	dist/abs bench ledger
 
 lint: setup
 	node_modules/.bin/biome check .

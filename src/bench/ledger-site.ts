@@ -3,7 +3,7 @@
  * `abs validator run` for each member, `abs ledger master run`, all over loopback. What the master
  * tells comes by its standard output, line by line. Everything ends with end(), also half-begun.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { AbsError } from "../errors.ts";
@@ -11,6 +11,9 @@ import type { CryptoWork } from "../node/crypto-work.ts";
 import { initLedger, MASTER_FOLDER } from "../node/ledger-init.ts";
 import type { EpochSeconds } from "../units.ts";
 
+/** Of folders; each names the process of its bench. */
+const PREFIX = "abs-bench-";
+const OWNER = "bench.pid";
 const READY_MS = 60_000;
 const STOP_MS = 5_000;
 const POLL_MS = 20;
@@ -43,7 +46,8 @@ export class BenchSite {
 
   /** @param parent a folder on the disk that is to be measured */
   static async create(parent: string, validators: number, abs: readonly string[]) {
-    const site = new BenchSite(mkdtempSync(join(parent, "abs-bench-")), validators, abs);
+    const site = new BenchSite(mkdtempSync(join(parent, PREFIX)), validators, abs);
+    writeFileSync(join(site.dir, OWNER), String(process.pid));
     const [master = 0, ...ports] = await freePorts(validators + 1);
     initLedger({
       ...{ dir: site.dir, tenant: "bench", master: { host: "127.0.0.1", port: master } },
@@ -159,6 +163,34 @@ export class BenchSite {
 
   #errorsOf(name: string): string {
     return join(this.dir, `${name}.errors`);
+  }
+}
+
+/** What a bench that was killed left behind: nodes, which have no end of their own, and files. */
+export function removeLeftovers(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const owner = join(parent, name, OWNER);
+    if (!name.startsWith(PREFIX) || !existsSync(owner)) continue;
+    if (existsSync(`/proc/${readFileSync(owner, "utf8")}`)) continue;
+    const dir = join(parent, name);
+    for (const pid of processesIn(dir)) process.kill(pid, "SIGKILL");
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Whose command line names a folder in `dir`. */
+function processesIn(dir: string): number[] {
+  const pids = readdirSync("/proc").filter((name) => /^[0-9]+$/.test(name));
+  return pids
+    .filter((pid) => commandOf(pid).some((word) => word.startsWith(`${dir}/`)))
+    .map(Number);
+}
+
+function commandOf(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return []; // it ended meanwhile
   }
 }
 

@@ -12,7 +12,7 @@ import { fileIn } from "../node/node-folder.ts";
 import type { BoundResult } from "./ledger-bound.ts";
 import { makeChain } from "./ledger-chain.ts";
 import { contractOfBench, LedgerLoad, type LoadResult } from "./ledger-load.ts";
-import { BenchSite, type NodeStatus } from "./ledger-site.ts";
+import { BenchSite, type NodeStatus, removeLeftovers } from "./ledger-site.ts";
 import { describeMachine, type MachineReport, median, rounded } from "./machine.ts";
 
 export type LedgerBenchOptions = {
@@ -85,6 +85,7 @@ export class LedgerBench {
   constructor(private readonly options: LedgerBenchOptions) {}
 
   async run(): Promise<LedgerBenchResult> {
+    removeLeftovers(this.options.dir);
     const machine = describeMachine({});
     const runs: LedgerRun[] = [];
     for (const validators of this.options.validators) runs.push(await this.#measure(validators));

@@ -22,7 +22,7 @@ export const benchLedgerCommand = defineCommand({
     output: outputArgument,
     validators: { type: "string", default: "4,7,10,20", description: "numbers of validators" },
     turns: { type: "string", default: "3", description: "how often each is measured" },
-    seconds: { type: "string", default: "5", description: "of each measurement" },
+    seconds: { type: "string", default: "3", description: "of each measurement" },
     "catch-up": {
       type: "string",
       default: "10000",

@@ -138,6 +138,15 @@ export class NodeLife {
     this.#laterAgain(0);
   }
 
+  /** Its disk may be what is wrong: then what was saved last is lost, and nobody was told of it. */
+  #closeJournal(): void {
+    try {
+      this.#opened.journal.close();
+    } catch {
+      // Why it fails is told when it is opened.
+    }
+  }
+
   #onBroken(detail: string): boolean {
     // It is known, and being fetched.
     if (this.isRepairing) return false;
@@ -162,21 +171,20 @@ export class NodeLife {
 
   /** What is wrong on its disk is repaired as at a start. */
   async #checkMaster(): Promise<void> {
-    const { participant } = this.runner;
-    if (this.pausedBy !== undefined || participant.kind !== "master") return;
-    const { journal } = this.#opened;
+    const { runner } = this;
+    if (this.pausedBy !== undefined || runner.participant.kind !== "master") return;
     try {
-      const found = await journal.recompute();
-      if (found === undefined || this.#isOver || journal !== this.#opened.journal) return;
+      const found = await this.#opened.journal.recompute();
+      if (found === undefined || this.#isOver || runner !== this.runner) return;
       const { height, scdRoot, damaged, broken } = found;
-      const { chain } = participant;
+      const { chain } = runner.participant;
       const isRight = height !== chain.height || scdRoot === chain.core.scdRoot;
       if (isRight && damaged.length === 0 && broken === undefined) return;
       const detail = broken ?? `height ${height}: ${scdRoot} on the disk, blocks ${damaged}`;
       this.options.events.write("ledger-damage", { detail });
       this.#laterAgain(0);
     } catch (thrown) {
-      this.#onFailure(thrown);
+      if (!this.#isOver && runner === this.runner) this.#onFailure(thrown);
     }
   }
 
@@ -191,8 +199,8 @@ export class NodeLife {
     const { participant } = this.runner;
     if (participant.kind === "master") this.#waiting = participant;
     this.runner.close();
+    this.#closeJournal();
     try {
-      this.#opened.journal.close();
       [this.#opened, this.runner] = this.#open();
       if (this.pausedBy !== undefined) this.options.events.write("ledger-resumed", {});
       this.pausedBy = undefined;

@@ -2,47 +2,56 @@
  * The journal in SQLite: headers and bodies of blocks, contracts and members as they now are, and
  * the vote log. WAL with synchronous FULL: a transaction that returned is on the disk.
  * design/ledger.md "Agreement" rules 2, 3 and 8. What is wrong with a file is found here;
- * journal-repair.ts says what is done about it, journal-schema.ts has the tables.
+ * store-journal.ts says what is done about it, journal-schema.ts has the tables.
  */
 import { Database } from "bun:sqlite";
-import { equalBytes } from "../bytes.ts";
-import { contractWords } from "../chain/apply-block.ts";
-import type { Block, SealedHeader } from "../chain/block.ts";
+import type { Block } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
-import { ByteReader, ByteWriter } from "../chain/byte-codec.ts";
-import { bodySize, readBody, writeBody } from "../chain/certificate-codec.ts";
+import { ByteWriter } from "../chain/byte-codec.ts";
+import { bodySize, writeBody } from "../chain/certificate-codec.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import { decodeContract } from "../chain/contract-entry.ts";
 import type { BlockHash, Hash, Height } from "../chain/ledger-units.ts";
 import { leafBytes, rootOf } from "../chain/merkle.ts";
-import { readHeader, writeHeader } from "../chain/message-parts.ts";
+import { writeHeader } from "../chain/message-parts.ts";
 import { decodeRecord } from "../chain/record-schema.ts";
 import { ScdTree, scdEntry, signatureEntryId } from "../chain/scd-tree.ts";
 import { sha256 } from "../chain/sha256.ts";
 import { membershipLeaves } from "../chain/state-roots.ts";
 import type { LogEntry } from "../chain/step-types.ts";
 import { migrate, structureFault } from "../store/migrations.ts";
+import type { HeaderRow } from "./journal-rows.ts";
+import {
+  areVotesDamaged,
+  headerOf,
+  isWhole,
+  readBlock,
+  readExtent,
+  readVotes,
+} from "./journal-rows.ts";
 import {
   descriptionFault,
   type Extent,
   extentDigest,
   MIGRATIONS,
   storedVersion,
-  type VoteWords,
   voteDigest,
 } from "./journal-schema.ts";
 import type { LedgerJournal, Recomputed, SavedOutput } from "./ledger-journal.ts";
-import { decodeLogEntry, encodeLogEntry, heightOfEntry } from "./log-entry-codec.ts";
-import { type BlockRow, blockRow, type EntryRow, SqliteSnapshot } from "./sqlite-snapshot.ts";
+import { encodeLogEntry, heightOfEntry } from "./log-entry-codec.ts";
+import { type EntryRow, SqliteSnapshot } from "./sqlite-snapshot.ts";
 import { chainOther, requireVersion, storeDamaged, unusable } from "./store-errors.ts";
 
+/** A block of 1,024 contracts changes 4 MiB of pages: with less, pages are written twice. */
+const CACHE_KIB = 32 * 1024;
+/** 16 MiB: pages that many blocks change are copied into the file once for all of them. */
+const CHECKPOINT_PAGES = 4096;
 /** Blocks looked at in one check; the next goes on from there. */
 const CHECKED_BLOCKS = 256;
-const NOTHING = new Uint8Array(0);
-const OBSERVING: LogEntry = { kind: "observing", isOn: true };
-
 /** Of those, before others have their turn: a full one takes a millisecond. */
 const CHECKED_AT_ONCE = 4;
+const NOTHING = new Uint8Array(0);
+const OBSERVING: LogEntry = { kind: "observing", isOn: true };
 
 export type JournalAccess = {
   readonly kind: "write" | "read";
@@ -52,8 +61,8 @@ export type JournalAccess = {
 
 export class SqliteJournal implements LedgerJournal {
   readonly history = {
-    at: (height: Height) => this.#block("header.height = ?", height),
-    find: (blockHash: BlockHash) => this.#block("hash = ?", blockHash),
+    at: (height: Height) => readBlock(this.#database, "header.height = ?", height),
+    find: (blockHash: BlockHash) => readBlock(this.#database, "hash = ?", blockHash),
   };
   /** There was nothing in the file. */
   readonly isNew: boolean = false;
@@ -61,10 +70,10 @@ export class SqliteJournal implements LedgerJournal {
   readonly findings: string[] = [];
   readonly #database: Database;
   #checkedUpTo = 0;
+  #isClosed = false;
   #membershipRoot: Hash | undefined;
   /** As on the disk; undefined: that row is damaged. */
   #extent: Extent | undefined;
-  #isClosed = false;
 
   /** @throws AbsError LEDGER_STORE_UNUSABLE, LEDGER_STORE_VERSION, LEDGER_CHAIN_OTHER */
   constructor(
@@ -84,7 +93,7 @@ export class SqliteJournal implements LedgerJournal {
       const fault = descriptionFault(database);
       if (fault !== undefined) throw storeDamaged(file, fault);
       this.#requireChain(genesis, isWriter);
-      this.#extent = this.#readExtent();
+      this.#extent = readExtent(database);
     } catch (cause) {
       database?.close();
       throw unusable(file, cause);
@@ -94,12 +103,13 @@ export class SqliteJournal implements LedgerJournal {
   /** Into the open transaction: several steps may share one, and one sync. */
   save(outputs: readonly SavedOutput[]): void {
     if (!this.#database.inTransaction) this.#database.run("BEGIN IMMEDIATE");
-    const extent = this.#extent ?? { tip: this.tip(), votes: 0 };
     try {
+      const extent = this.#extent ?? { tip: this.tip(), votes: 0 };
       const after = outputs.reduce((before, output) => this.#save(output, before), extent);
       this.#extent = this.#putExtent(after);
     } catch (thrown) {
-      this.#rollBack();
+      if (this.#database.inTransaction) this.#database.run("ROLLBACK");
+      this.#extent = readExtent(this.#database);
       throw thrown;
     }
   }
@@ -108,45 +118,36 @@ export class SqliteJournal implements LedgerJournal {
     if (this.#database.inTransaction) this.#database.run("COMMIT");
   }
 
-  /** Nobody was told of what the transaction held. */
-  #rollBack(): void {
-    // A full disk may have ended it already.
-    if (this.#database.inTransaction) this.#database.run("ROLLBACK");
-    this.#extent = this.#readExtent();
-    this.#membershipRoot = undefined;
-  }
-
   /** By a connection of its own, whose transaction sees one state whatever is saved meanwhile. */
   async recompute(): Promise<Recomputed | undefined> {
     const snapshot = new SqliteSnapshot(this.file);
     try {
       const height = snapshot.tip();
-      const tree = await this.#scdTree(snapshot);
-      const found = tree && (await this.#damaged(snapshot));
-      if (tree === undefined || found === undefined) return undefined;
-      const broken = found.headers.map((one) => `the header of block ${one} is damaged`);
-      if (areVotesDamaged(snapshot.database)) broken.push("votes are missing or damaged");
-      return { height, scdRoot: tree.root, damaged: found.bodies, broken: broken[0] };
+      let tree = ScdTree.EMPTY;
+      for (const rows of snapshot.entries()) {
+        tree = tree.with(rows.map(leafOf));
+        await turnOfOthers();
+        if (this.#isClosed) return undefined;
+      }
+      const damaged: Height[] = [];
+      const broken = snapshot.areVotesDamaged() ? ["votes are missing or damaged"] : [];
+      for (const place of this.#nextChecked(Math.max(height, snapshot.writtenTip() ?? 0))) {
+        const block = snapshot.block(place);
+        if (block?.core.height !== place) broken.push(`the header of block ${place} is damaged`);
+        else if (!isWhole(block, place)) damaged.push(place);
+        if (place % CHECKED_AT_ONCE === 0) await turnOfOthers();
+        if (this.#isClosed) return undefined;
+      }
+      return { height, scdRoot: tree.root, damaged, broken: broken[0] };
     } finally {
       snapshot.close();
     }
   }
 
-  /** Of the contracts as they lie on the disk; undefined: closed meanwhile. */
-  async #scdTree(snapshot: SqliteSnapshot): Promise<ScdTree | undefined> {
-    let tree = ScdTree.EMPTY;
-    for (const rows of snapshot.entries()) {
-      tree = tree.with(rows.map(changeOf));
-      await turnOfOthers();
-      if (this.#isClosed) return undefined;
-    }
-    return tree;
-  }
-
-  /** As `recompute`, at once: before anybody takes part. */
+  /** Of the contracts as they lie on the disk. */
   scdRoot(): Hash {
-    const rows = this.#database.query("SELECT id, bytes FROM contract").all() as EntryRow[];
-    return ScdTree.EMPTY.with(rows.map(changeOf)).root;
+    const rows = this.#database.query("SELECT rowid, id, bytes FROM contract").all();
+    return ScdTree.EMPTY.with((rows as EntryRow[]).map(leafOf)).root;
   }
 
   tip(): Height {
@@ -170,7 +171,7 @@ export class SqliteJournal implements LedgerJournal {
 
   /** In the order they were written; those that can be read. */
   log(): LogEntry[] {
-    return votesOf(this.#database).flatMap(({ entry }) => entry ?? []);
+    return readVotes(this.#database).flatMap((entry) => entry ?? []);
   }
 
   areVotesDamaged(): boolean {
@@ -236,15 +237,15 @@ export class SqliteJournal implements LedgerJournal {
       : undefined;
   }
 
-  /** What was saved and not synced is kept where the disk takes it: nobody was told of it. */
+  /** What was saved is synced, where the disk takes it: nobody was told of it. */
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     try {
       this.sync();
-    } catch {
-      this.#rollBack();
+    } finally {
+      this.#database.close();
     }
-    this.#database.close();
   }
 
   /** Tables, at their newest version; true where the file was empty. */
@@ -252,6 +253,8 @@ export class SqliteJournal implements LedgerJournal {
     const database = this.#database;
     database.run("PRAGMA journal_mode = WAL");
     database.run("PRAGMA synchronous = FULL");
+    database.run(`PRAGMA cache_size = -${CACHE_KIB}`);
+    database.run(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     const version = storedVersion(database);
     requireVersion(this.file, Math.max(version, MIGRATIONS.length), MIGRATIONS.length);
     const isNew = version === 0;
@@ -278,10 +281,6 @@ export class SqliteJournal implements LedgerJournal {
     this.#database.run("DELETE FROM meta");
     this.#database.query("INSERT INTO meta VALUES ('chain_id', ?)").run(chainId);
     this.findings.push("the chain id was damaged: it was put right");
-  }
-
-  #readExtent(): Extent | undefined {
-    return extentOf(this.#database);
   }
 
   #putExtent(extent: Extent): Extent {
@@ -346,7 +345,8 @@ export class SqliteJournal implements LedgerJournal {
 
   /** The contracts that a block touched, and the members, as they are after it. */
   #change({ body }: Block, next: ChainState): void {
-    for (const id of touchedIds(body)) {
+    // In the order of the index, so that each of its pages is looked at once.
+    for (const id of touchedIds(body).sort()) {
       const entry = next.scd.find(id);
       if (entry !== undefined) this.#putContract(id, entry.bytes);
       else this.#database.query("DELETE FROM contract WHERE id = ?").run(id);
@@ -370,96 +370,17 @@ export class SqliteJournal implements LedgerJournal {
     this.#membershipRoot = chain.core.membershipRoot;
   }
 
-  #block(where: string, value: number | string): Block | undefined {
-    const row = blockRow(this.#database, where, value);
-    return row === undefined ? undefined : blockOf(row);
-  }
-
-  /** Of a stretch of the chain: what does not give the roots and digests it has. */
-  async #damaged(
-    snapshot: SqliteSnapshot,
-  ): Promise<{ readonly bodies: Height[]; readonly headers: Height[] } | undefined> {
-    const tip = Math.max(snapshot.tip(), extentOf(snapshot.database)?.tip ?? 0);
+  /** The stretch of the chain that is looked at next. */
+  *#nextChecked(tip: number): Generator<Height> {
     const from = this.#checkedUpTo >= tip ? 1 : this.#checkedUpTo + 1;
     this.#checkedUpTo = Math.min(tip, from + CHECKED_BLOCKS - 1);
-    const [bodies, headers]: [Height[], Height[]] = [[], []];
-    for (let at = from; at <= this.#checkedUpTo; at++) {
-      const height = at as Height;
-      const row = snapshot.block(height);
-      const block = row === undefined ? undefined : blockOf(row);
-      if (block === undefined || block.core.height !== height) headers.push(height);
-      else if (!isWhole(block, height)) bodies.push(height);
-      if (at % CHECKED_AT_ONCE === 0) await turnOfOthers();
-      if (this.#isClosed) return undefined;
-    }
-    return { bodies, headers };
+    for (let height = from; height <= this.#checkedUpTo; height++) yield height as Height;
   }
 }
 
-function changeOf({ id, bytes }: EntryRow) {
+function leafOf({ id, bytes }: EntryRow) {
   const isRow = typeof id === "string" && bytes instanceof Uint8Array;
   return { id: String(id), entry: scdEntry(String(id), isRow ? bytes : NOTHING) };
-}
-
-/** Whatever somebody may have written into the columns. */
-type HeaderRow = {
-  readonly height: number;
-  readonly hash: unknown;
-  readonly bytes: unknown;
-  readonly digest: unknown;
-};
-
-function isDigest(stored: unknown, right: Uint8Array): boolean {
-  return stored instanceof Uint8Array && equalBytes(stored, right);
-}
-
-function extentOf(database: Database): Extent | undefined {
-  const row = database.query("SELECT tip, votes, digest FROM extent").get();
-  if (row === null) return undefined;
-  const extent = row as Extent & { readonly digest: unknown };
-  return isDigest(extent.digest, extentDigest(extent)) ? extent : undefined;
-}
-
-function votesOf(database: Database): { readonly entry: LogEntry | undefined }[] {
-  const rows = database
-    .query("SELECT height, kind, bytes, digest FROM vote ORDER BY number")
-    .all() as (VoteWords & { readonly digest: unknown })[];
-  return rows.map((row) => {
-    const isBlob = row.bytes instanceof Uint8Array;
-    const isRight = isBlob && isDigest(row.digest, voteDigest(row));
-    return { entry: isRight ? decodeLogEntry(row.bytes) : undefined };
-  });
-}
-
-function areVotesDamaged(database: Database): boolean {
-  const votes = votesOf(database);
-  return votes.length !== extentOf(database)?.votes || votes.some(({ entry }) => !entry);
-}
-
-function headerOf(bytes: unknown, digest: unknown): SealedHeader | undefined {
-  if (!(bytes instanceof Uint8Array) || !isDigest(digest, sha256(bytes))) return undefined;
-  const reader = new ByteReader(bytes);
-  const header = readHeader(reader);
-  reader.end();
-  return reader.fault === undefined ? header : undefined;
-}
-
-function blockOf({ header, digest, body }: BlockRow): Block | undefined {
-  const sealed = headerOf(header, digest);
-  if (sealed === undefined) return undefined;
-  const none = { contracts: [], records: [] };
-  if (!(body instanceof Uint8Array)) return { ...sealed, body: none };
-  const bodyReader = new ByteReader(body);
-  const found = readBody(bodyReader);
-  bodyReader.end();
-  // A damaged body is an empty one: its roots do not fit, and it is fetched again.
-  return { ...sealed, body: bodyReader.fault === undefined ? found : none };
-}
-
-function isWhole({ core, body }: Block, height: number): boolean {
-  if (core.height !== height) return false;
-  const { merkleRoot } = contractWords(core.chainId, core.height, body.contracts);
-  return merkleRoot === core.merkleRoot && rootOf(body.records.map(leafBytes)) === core.recordsRoot;
 }
 
 /** Sockets and timers first. */

@@ -118,7 +118,7 @@ test("a failure that is no disk's ends the node", () => {
   const { life, events, journals } = lifeOf("master", []);
   const [journal] = journals;
   if (journal === undefined) throw new Error("no journal");
-  journal.recompute = () => {
+  journal.recompute = async () => {
     throw new Error("a fault of the program");
   };
   return until(() => events.length > 0).then(() => {

@@ -82,7 +82,7 @@ async function opened() {
   const { chain, log } = contents;
   const recomputed = await journal.recompute();
   journal.close();
-  if (recomputed === undefined) throw new Error("it was open");
+  if (recomputed === undefined) throw new Error("it was closed");
   return { height: chain.height as number, log, recomputed, ...condition };
 }
 
@@ -206,7 +206,7 @@ test.each(FILES)(
   },
 );
 
-test("keys that never signed begin with an empty file, and may vote", () => {
+test("keys that never signed begin with an empty file, and may vote", async () => {
   rmSync(file);
   const { journal, condition } = openJournal({
     ...{ file, genesis, crypto: curves, hasRun: false },
@@ -219,17 +219,16 @@ test("keys that never signed begin with an empty file, and may vote", () => {
 function fillAndKill(last: readonly SavedOutput[] = []): number[] {
   for (const end of ["", "-wal", "-shm"]) rmSync(file + end, { force: true });
   const journal = new SqliteJournal(file, genesis, { kind: "write", hasRun: false });
-  const keep = (outputs: readonly SavedOutput[]): void => {
-    journal.save(outputs);
-    journal.sync();
-  };
   const ends: number[] = [];
   for (let height = 1; height <= TIP; height++) {
-    keep([saved(height)]);
+    journal.save([saved(height)]);
+    journal.sync();
     ends.push(readFileSync(`${file}-wal`).length);
   }
-  keep(VOTES.map((entry) => ({ kind: "write", entry })));
-  if (last.length > 0) keep(last);
+  journal.save(VOTES.map((entry) => ({ kind: "write", entry })));
+  journal.sync();
+  if (last.length > 0) journal.save(last);
+  journal.sync();
   const [main, wal] = [readFileSync(file), readFileSync(`${file}-wal`)];
   journal.close();
   writeFileSync(file, main);
