@@ -17,13 +17,14 @@ import {
 } from "../chain/contract-entry.ts";
 import type { ScId } from "../chain/ledger-units.ts";
 import { recordJson } from "../chain/record-schema.ts";
-import { SECRET_BYTES, secretCommitment } from "../chain/secret-commitment.ts";
+import { secretCommitment } from "../chain/secret-commitment.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import type { CommitteeReach } from "../node/committee-reach.ts";
 import { askContract, askStatus, type Proposal, propose } from "../node/control-server.ts";
 import { epochNow } from "../node/ledger-runner.ts";
 import { fileIn } from "../node/node-folder.ts";
+import { drawContractSecret } from "../session/contract.ts";
 import type { EpochSeconds } from "../units.ts";
 import { dirArgument } from "./ledger-read.ts";
 import {
@@ -143,11 +144,12 @@ const create = defineCommand({
     const seconds = (name: "lifetime" | "keyregen" | "busytime" | "idletime" | "wait", low = 1) =>
       wholeNumberOf(`--${name}`, args[name], low, SECONDS_MAX);
     const scId = randomUUID() as string as ScId;
-    const secret = kernelRandom(SECRET_BYTES);
+    const encryptionAlgo = oneOf("algorithm", args.algorithm, CONTRACT_ALGORITHMS);
+    const secret = drawContractSecret(encryptionAlgo, kernelRandom);
     const now = epochNow();
     const contract: ContractEntry = {
       scId,
-      encryptionAlgo: oneOf("algorithm", args.algorithm, CONTRACT_ALGORITHMS),
+      encryptionAlgo,
       hashAlgo: oneOf("hash", args.hash, CONTRACT_HASHES),
       quickmode: args.quickmode,
       active: true,
@@ -218,8 +220,8 @@ const regenerate = defineCommand({
     output: outputArgument,
   },
   run: ({ args }) =>
-    update(args, ({ scId, generation, scLifetime }) => {
-      const secret = kernelRandom(SECRET_BYTES);
+    update(args, ({ scId, generation, scLifetime, encryptionAlgo }) => {
+      const secret = drawContractSecret(encryptionAlgo, kernelRandom);
       const ahead = epochNow() + wholeNumberOf("--keyregen", args.keyregen, 1, SECONDS_MAX);
       return {
         generation: generation + 1,

@@ -3,6 +3,7 @@
  * events go to standard output, one JSON object a line; SIGTERM and SIGINT end it cleanly.
  */
 import { defineCommand } from "citty";
+import { keepMemoryPrivate } from "../native/private-memory.ts";
 import { runStandalone } from "../validator/standalone-node.ts";
 import { dirArgument } from "./ledger-read.ts";
 import { placeOf, wholeNumberOf } from "./options.ts";
@@ -24,6 +25,7 @@ export function runCommandOf(role: "validator" | "master", description: string) 
       events: { type: "string", description: "append events to this file instead" },
     },
     async run({ args }) {
+      keepMemoryPrivate();
       const listen = args.listen === undefined ? undefined : placeOf("--listen", args.listen);
       const checkPeriodMs = 1000 * wholeNumberOf("--check", args.check, 1, 86_400);
       const { dir, events: eventFile } = args;

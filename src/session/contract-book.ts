@@ -22,10 +22,10 @@ export type ContractWish = ContractCarried & {
   readonly rule: ContractRule | undefined;
   /** Newest generations that the peer announced; undefined: nothing is announced here. */
   readonly announced: ReadonlyMap<string, number> | undefined;
-  /** Newest generations that the peer's own messages proved that it holds. */
-  readonly proven?: ReadonlyMap<string, number>;
-  /** Asked where the newest generation is not proven and an older one will do as well. */
-  readonly takesOlder?: () => boolean;
+  /** Asked where the older of two generations will do as well as this one, the newest. */
+  readonly takesOlder?: (scId: string, newest: number) => boolean;
+  /** Contracts that brought no answer lately: named when there is no other. */
+  readonly avoids?: (scId: string) => boolean;
 };
 
 export class ContractBook {
@@ -82,7 +82,9 @@ export class ContractBook {
       if (generation !== undefined) all.push({ contract, generation });
     }
     const lasting = all.filter((use) => endOfUse(use) > this.seconds + NEAR_END_SECONDS);
-    const uses = lasting.length > 0 ? lasting : all;
+    const usable = lasting.length > 0 ? lasting : all;
+    const untried = usable.filter(({ contract }) => wish.avoids?.(contract.scId) !== true);
+    const uses = untried.length > 0 ? untried : usable;
     return uses[uses.length < 2 ? 0 : pick(uses.length)];
   }
 
@@ -115,12 +117,12 @@ export class ContractBook {
     const newest = secrets.findLast(
       (secret) => secret.generation <= limit && this.isRunning(secret),
     );
-    const isHeld = (wish.proven?.get(scId) ?? 0) >= (newest?.generation ?? 0);
-    if (newest === undefined || isHeld || wish.announced !== undefined) return newest;
+    if (newest === undefined || wish.announced !== undefined) return newest;
     const older = secrets.findLast(
       (secret) => secret.generation < newest.generation && this.isLasting(secret),
     );
-    return older !== undefined && wish.takesOlder?.() === true ? older : newest;
+    if (older === undefined || wish.takesOlder?.(scId, newest.generation) !== true) return newest;
+    return older;
   }
 
   private isLasting({ endsAt }: GenerationSecret): boolean {

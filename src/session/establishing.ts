@@ -134,7 +134,6 @@ export function confirm(state: SessionsState, slot: SessionSlot): void {
   if (session === undefined || session.provenAt !== NEVER) return;
   session.provenAt = state.now;
   session.lastHeard = state.now;
-  state.prove(session.peer, session.myUse);
   if (session.phase === "unconfirmed") confirmAsResponder(state, session);
   else if (session.initiator) endReplaced(state, session);
 }
@@ -226,13 +225,19 @@ function complete(state: SessionsState, session: Session): void {
 
 /** At most two unconfirmed sessions a peer and tag: the oldest gives way. */
 export function makeRoomForUnconfirmed(state: SessionsState, binding: Binding): void {
-  const waiting: Session[] = [];
-  for (const session of state.sessions.values()) {
-    if (session.phase !== "unconfirmed" || session.peer !== binding.peer) continue;
-    if (session.tag === binding.tag) waiting.push(session);
-  }
-  const [oldest] = waiting.sort((left, right) => left.createdAt - right.createdAt);
+  const waiting = unconfirmedOf(state, binding);
+  const [oldest] = waiting;
   if (oldest !== undefined && waiting.length >= UNCONFIRMED_PER_BINDING) {
     closeSession(state, oldest, "unconfirmed");
   }
+}
+
+/** Sessions with this peer for this tag that nothing has arrived under; the oldest first. */
+export function unconfirmedOf(state: SessionsState, { peer, tag }: Binding): Session[] {
+  const waiting: Session[] = [];
+  for (const session of state.sessions.values()) {
+    if (session.phase !== "unconfirmed" || session.peer !== peer) continue;
+    if (session.tag === tag) waiting.push(session);
+  }
+  return waiting.sort((left, right) => left.createdAt - right.createdAt);
 }

@@ -8,8 +8,9 @@ import { toHex } from "../bytes.ts";
 import { assert } from "../errors.ts";
 import type { EpochSeconds, Micros, PeerIndex, Role, SessionSlot, WallMillis } from "../units.ts";
 import { type TagIndex, TENANT_TAG } from "../units.ts";
+import type { HandshakeForm } from "../wire/handshake-message.ts";
 import { type ContractCarried, type ContractUse, endOfUse } from "./contract.ts";
-import { ContractBook } from "./contract-book.ts";
+import { ContractBook, type ContractWish } from "./contract-book.ts";
 import { CookieIssuer } from "./cookies.ts";
 import type { Identity } from "./key-agreement.ts";
 import { mac1KeyOf } from "./mac.ts";
@@ -105,8 +106,11 @@ export type Pending = Binding & {
   /** The newest attempt only: an answer to an older one is of no use to the responder either. */
   senderIndex: number;
   use: ContractUse | undefined;
+  /** SC-IDs of the attempts so far, until each that there is has had its turn. */
+  readonly tried: Set<string>;
   noise: HandshakeState | undefined;
   token: Uint8Array;
+  form: HandshakeForm;
   message: Uint8Array;
   wrongAnswers: number;
   cookieAnswers: number;
@@ -123,8 +127,6 @@ export type PeerState = {
   isCompleted: boolean;
   sessionCount: number;
   hintAt: Micros;
-  /** By SC-ID, the newest generation that it proved to hold. */
-  readonly proven: Map<string, number>;
   /** Until then handshakes with it begin with the older of two generations. */
   olderUntil: Micros;
 };
@@ -202,7 +204,6 @@ export class SessionsState {
       isCompleted: false,
       sessionCount: before?.sessionCount ?? 0,
       hintAt: Number.NEGATIVE_INFINITY as Micros,
-      proven: new Map(),
       olderUntil: 0 as Micros,
     };
   }
@@ -267,29 +268,20 @@ export class SessionsState {
 
   /**
    * A contract to name in a message to this peer about this tag. `takesOlder` is asked where the
-   * peer may not hold the newest generation yet.
+   * peer may not hold the newest generation.
    */
   chooseContract(
     { peer, tag }: ContractCarried,
-    takesOlder: () => boolean = () => false,
+    preferences: Pick<ContractWish, "takesOlder" | "avoids"> = {},
   ): ContractUse | undefined {
-    const known = this.peers[peer];
     return this.contracts.choose(
       {
-        ...{ peer, tag, takesOlder },
+        ...{ peer, tag, ...preferences },
         rule: this.config.contractRule?.(peer, tag),
-        announced: known?.config.announced,
-        ...(known === undefined ? {} : { proven: known.proven }),
+        announced: this.peers[peer]?.config.announced,
       },
       (count) => Math.floor(this.fraction() * count),
     );
-  }
-
-  /** A message of the peer was under this secret: it holds that generation. */
-  prove(peer: PeerIndex, { contract, generation }: ContractUse): void {
-    const proven = this.peers[peer]?.proven;
-    if ((proven?.get(contract.scId) ?? 0) >= generation.generation) return;
-    proven?.set(contract.scId, generation.generation);
   }
 
   tagBytes(tag: TagIndex): Uint8Array {

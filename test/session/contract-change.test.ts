@@ -144,6 +144,19 @@ describe("a new generation", () => {
     expect(usesOf(pair.a)).toEqual(["a1"]);
   });
 
+  test.each(["initiator", "responder"])("that the %s has lost again", (who) => {
+    const pair = opened([first]);
+    for (const agent of [pair.a, pair.b]) hear(agent, both);
+    expect(flows(pair, 20)).toBe(true);
+    expect(usesOf(pair.a)).toEqual(["a2"]);
+    // As after a restart with an older file; the other one knows better.
+    const loser = who === "initiator" ? pair.a : pair.b;
+    hear(loser, lacking);
+    pair.network.run(20);
+    expect(flows(pair, 20)).toBe(true);
+    expect(usesOf(loser)).toEqual(["a1"]);
+  });
+
   test("that nobody else ever gets: sessions under the old one end with it", () => {
     const pair = opened([first]);
     hear(pair.a, both);
