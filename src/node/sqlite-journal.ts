@@ -7,7 +7,7 @@
 import { Database } from "bun:sqlite";
 import { equalBytes } from "../bytes.ts";
 import { contractWords } from "../chain/apply-block.ts";
-import type { Block } from "../chain/block.ts";
+import type { Block, SealedHeader } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
 import { ByteReader, ByteWriter } from "../chain/byte-codec.ts";
 import { readBody, writeBody } from "../chain/certificate-codec.ts";
@@ -178,11 +178,12 @@ export class SqliteJournal implements LedgerJournal {
   /** Hashes that blocks are found by: those that are not their headers' are put right. */
   repairHashes(): string[] {
     const wrong: string[] = [];
-    for (const block of this.blocks()) {
-      if (block === undefined) continue;
-      const { height } = block.core;
-      const right = blockHashOf(block.core);
-      if (this.hashAt(height) === right) continue;
+    const rows = this.#database.query("SELECT height, hash, bytes, digest FROM header").all();
+    for (const { height, hash, bytes, digest } of rows as HeaderRow[]) {
+      const header = headerOf(bytes, digest);
+      if (header === undefined) continue;
+      const right = blockHashOf(header.core);
+      if (hash === right) continue;
       wrong.push(`the hash that block ${height} is found by was put right`);
       this.#database.query("UPDATE header SET hash = ? WHERE height = ?").run(right, height);
     }
@@ -367,18 +368,29 @@ export class SqliteJournal implements LedgerJournal {
 
 type EntryRow = { readonly id: unknown; readonly bytes: unknown };
 /** Whatever somebody may have written into the columns. */
+type HeaderRow = {
+  readonly height: number;
+  readonly hash: unknown;
+  readonly bytes: unknown;
+  readonly digest: unknown;
+};
 type BlockRow = { readonly header: unknown; readonly digest: unknown; readonly body: unknown };
 
 function isDigest(stored: unknown, right: Uint8Array): boolean {
   return stored instanceof Uint8Array && equalBytes(stored, right);
 }
 
+function headerOf(bytes: unknown, digest: unknown): SealedHeader | undefined {
+  if (!(bytes instanceof Uint8Array) || !isDigest(digest, sha256(bytes))) return undefined;
+  const reader = new ByteReader(bytes);
+  const header = readHeader(reader);
+  reader.end();
+  return reader.fault === undefined ? header : undefined;
+}
+
 function blockOf({ header, digest, body }: BlockRow): Block | undefined {
-  if (!(header instanceof Uint8Array) || !isDigest(digest, sha256(header))) return undefined;
-  const headerReader = new ByteReader(header);
-  const sealed = readHeader(headerReader);
-  headerReader.end();
-  if (headerReader.fault !== undefined) return undefined;
+  const sealed = headerOf(header, digest);
+  if (sealed === undefined) return undefined;
   const none = { contracts: [], records: [] };
   if (!(body instanceof Uint8Array)) return { ...sealed, body: none };
   const bodyReader = new ByteReader(body);
