@@ -68,12 +68,16 @@ async function proposeAndWait(
   throw await notSealed(socket, wait.seconds);
 }
 
+function shortWords(committee: number, quorum: number, reachable: number): string {
+  return `${quorum} of ${committee} validators must agree, and the master hears ${reachable}`;
+}
+
 /** Says what the master knows of the reason. It stays proposed: a later block may hold it. */
 async function notSealed(socket: string, seconds: number): Promise<AbsError> {
   const { committee, quorum, reachable } = (await askStatus(socket)) as CommitteeReach;
   const isShort = reachable < quorum;
   const why = isShort
-    ? `${quorum} of ${committee} validators must agree, and the master hears ${reachable}`
+    ? shortWords(committee, quorum, reachable)
     : `the master hears ${reachable} of ${committee} validators, and ${quorum} must agree`;
   return new AbsError(
     "NOT_SEALED",
@@ -108,8 +112,12 @@ export const proposeCommand = defineCommand({
     if ("fault" in json) {
       throw new AbsError("PROPOSAL_REFUSED", `${args.file}: ${json.fault}.`, "See docs/ledger.md.");
     }
-    await propose(fileIn(args.dir, "control"), json.value as unknown as Proposal);
-    printResult(isJson, { proposed: true }, "proposed");
+    const socket = fileIn(args.dir, "control");
+    await propose(socket, json.value as unknown as Proposal);
+    const { committee, quorum, reachable } = (await askStatus(socket)) as CommitteeReach;
+    const text =
+      reachable < quorum ? `proposed; ${shortWords(committee, quorum, reachable)}` : "proposed";
+    printResult(isJson, { proposed: true, committee, quorum, reachable }, text);
   },
 });
 

@@ -8,7 +8,7 @@ import { assert } from "../errors.ts";
 import type { Captured, Tap } from "./capture.ts";
 import { type CommandResult, lastWords, waitFor } from "./command.ts";
 import { type AgentEvent, eventWords, type FlowPattern, namesFlow } from "./event-reader.ts";
-import { canonical, PROTOCOL } from "./frames.ts";
+import { canonical, PROTOCOL, TCP_FLAG } from "./frames.ts";
 import type { Lab } from "./lab.ts";
 import type { LabLedger } from "./lab-ledger.ts";
 import type { LabSettings, VmName } from "./lab-plan.ts";
@@ -131,10 +131,11 @@ export async function observeRefusal(story: StoryContext, attempt: Attempt): Pro
   const { site } = story;
   const source = site.vm(attempt.from)[attempt.ipv6 ? "ipv6" : "ipv4"];
   const destination = site.vm(attempt.to)[attempt.ipv6 ? "ipv6" : "ipv4"];
+  const isOpening = (frame: Captured) => frame.direction === "sent" && isFirstSegment(frame);
   const findOpening = () =>
     story
       .insideFrames(attempt.from)
-      .find((frame) => frame.direction === "sent" && frame.destinationPort === attempt.port);
+      .find((frame) => isOpening(frame) && frame.destinationPort === attempt.port);
   let openedAt = Number.POSITIVE_INFINITY;
   const isOver = () => {
     if (findOpening() !== undefined) openedAt = Math.min(openedAt, performance.now());
@@ -156,6 +157,11 @@ export async function observeRefusal(story: StoryContext, attempt: Attempt): Pro
   const event = await story.eventProof(pattern);
   const payload = payloadProof(story, attempt.to, source, attempt.port);
   return all(client, event, payload);
+}
+
+/** A SYN: what a client of an earlier check left unsaid is repeated by the kernel for a while. */
+function isFirstSegment({ tcpFlags = 0 }: Captured): boolean {
+  return (tcpFlags & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn;
 }
 
 function clientProof(result: CommandResult): Observed {

@@ -3,7 +3,7 @@
  * is left behind, however it ends. Drives dist/abs.
  */
 import { afterAll, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { runCommand, startBackground, waitFor } from "../../src/lab/command.ts";
 import { CHECKS } from "../../src/lab/story.ts";
 import { namespacesOf } from "../../src/lab/topology.ts";
@@ -115,6 +115,32 @@ test(
     expect((await lab("status")).code).not.toBe(0);
   },
   2 * MINUTE_MS,
+);
+
+test(
+  "what is proposed to too few is taken, and why no block comes is said",
+  async () => {
+    expect((await lab("up")).code).toBe(0);
+    const { vms } = JSON.parse((await lab("status", "--output", "json")).stdout);
+    for (const vm of vms as { name: string; agentPid: number }[]) {
+      if (["rogue", "cache"].includes(vm.name)) process.kill(vm.agentPid, "SIGKILL");
+    }
+    const isTold = async () =>
+      ((await ledgerStatus("master")) as { reachable: number }).reachable === 2 || undefined;
+    await waitFor("the silence of two", isTold, 15_000);
+    const file = `${DIRECTORY}/proposal.json`;
+    writeFileSync(file, JSON.stringify({ contracts: [], records: [] }));
+    const folder = ["--dir", `${DIRECTORY}/ledger/master`];
+    const proposed = await runCommand([...ABS, "ledger", "propose", file, ...folder]);
+    const why = "3 of 4 validators must agree, and the master hears 2";
+    expect(proposed.stdout).toBe(`proposed; ${why}\n`);
+    const create = ["ledger", "contract", "create", "--wait", "1", ...folder];
+    const refused = await runCommand([...ABS, ...create]);
+    expect([refused.code, refused.stderr.replace(/\s+/g, " ").includes(why)]).toEqual([1, true]);
+    expect((await lab("down")).code).toBe(0);
+    await expectNothingLeft();
+  },
+  MINUTE_MS,
 );
 
 const signals = [

@@ -109,7 +109,7 @@ async function proposeMany(count: number): Promise<void> {
   const file = join(site.dir, "proposal.json");
   writeFileSync(file, JSON.stringify({ contracts, records: [] }));
   const proposed = await abs("ledger", "propose", file, "--dir", site.folder(MASTER));
-  expect([proposed.stderr, proposed.exitCode]).toEqual(["", 0]);
+  expect([proposed.stdout, proposed.stderr, proposed.exitCode]).toEqual(["proposed\n", "", 0]);
 }
 
 test(
