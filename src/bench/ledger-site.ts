@@ -166,7 +166,7 @@ export class BenchSite {
   }
 }
 
-/** What a bench that was killed left behind: its nodes, which have no end of their own, and files. */
+/** What a bench that was killed left behind: nodes, which have no end of their own, and files. */
 export function removeLeftovers(parent: string): void {
   for (const name of readdirSync(parent)) {
     const owner = join(parent, name, OWNER);
