@@ -54,7 +54,10 @@ export class Operator {
     seed: number,
     private readonly world: World,
     private readonly office: Office,
-    /** Where a committee bears a fault it goes on without the operator. */
+    /**
+     * Only where a committee waits for a member without its votes: there nothing can be decided
+     * between the answers and the redraw. Elsewhere it might, and the redraw would contradict it.
+     */
     private readonly isNeededForDisks: boolean,
   ) {
     this.prng = Prng.of(seed, 6);
@@ -107,6 +110,9 @@ export class Operator {
     const plan = planRedraw(master, undefined);
     if ("refusal" in plan || plan.silent.length > 0) return;
     const { office, world } = this;
+    // Once it is named the member votes: from then on the same holds for this height.
+    const { height, signer } = plan.words;
+    if (this.redraws.some((one) => one.height === height && one.signer === signer)) return;
     const signature = signForRecovery(world.recovery.signer, plan.words);
     const redraw = signRedraw(office.masterKeys.signer, plan.words, signature);
     this.redraws.push(redraw);

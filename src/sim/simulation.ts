@@ -3,7 +3,6 @@
  * agreement, validity and durable votes are checked at every step, progress once faults stop.
  * Nothing here sleeps, nothing reads a clock or a random number that the seed does not give.
  */
-import { faultsOf } from "../chain/certificate.ts";
 import type { NodeKeys } from "../chain/crypto-interface.ts";
 import type { Hash, Height, NodeId } from "../chain/ledger-units.ts";
 import type { Master } from "../chain/master-state.ts";
@@ -88,7 +87,7 @@ class Simulation implements Surroundings, PostOffice, Office {
     this.twinPrng = Prng.of(seed, 2);
     this.tornPrng = Prng.of(seed, 3);
     this.network = new Network(seed, faults, (kind) => count(this.faults, kind));
-    const isNeeded = faultsOf(scenario.validators) === 0;
+    const isNeeded = faults.some(({ kind }) => kind === "needed-disk-lost");
     this.operator = new Operator(seed, this.world, this, isNeeded);
     this.chain = new ChainChecks(this.world.genesis, this.world.crypto, {
       isHonest: (nodeId) => this.places.get(nodeId)?.[0]?.isHonest ?? false,
