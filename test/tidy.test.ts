@@ -33,9 +33,6 @@ const ENTRIES = ["src/cli/main.ts", "src/agent/worker.ts"];
 /** Files that the program does not use yet: what they wait for. */
 const WAITING: Readonly<Record<string, string>> = {
   "src/bench/oracle-input.ts": "test/oracle runs abs-oracle with it",
-  "src/ssh/frame-channel.ts": "src/manager",
-  "src/ssh/ssh-client.ts": "src/manager",
-  "src/ssh/ssh-server.ts": "src/manager",
   "src/ssh/cpu-features.ts": "tsconfig.json gives it to ssh2",
 };
 
@@ -51,9 +48,10 @@ const PARTS =
 const OPEN_PARTS = ["wire", "store", "native"];
 /**
  * A role may drive one to its right, as a bench drives a lab, and a lab an agent. What the running
- * node of the ledger is, manager, validator and agent share: it is the role `node`.
+ * node of the ledger is, manager, validator and agent share: it is the role `node`; what manager
+ * and agent say to each other is `channel`.
  */
-const ROLES = ["bench", "lab", "sim", "manager", "validator", "agent", "node", "sig"];
+const ROLES = ["bench", "lab", "sim", "manager", "validator", "agent", "channel", "node", "sig"];
 /** Processes of different machines: these never import each other. */
 const APART = ["manager", "validator", "agent"];
 

@@ -11,7 +11,7 @@ import { isZero, KeyPair } from "../session/x25519.ts";
 import type { DocumentMap, DocumentNode } from "../store/document.ts";
 import { readHex, readSecret } from "../store/secret-file.ts";
 import type { TagIndex } from "../units.ts";
-import { formatAddress, type IpAddress, parseAddress } from "../wire/ip-text.ts";
+import { formatAddress, type IpAddress, isUnicast, parseAddress } from "../wire/ip-text.ts";
 import { CONTRACT_SECRET_BYTES, KEY_BYTES, TAG_BYTES } from "./keys.ts";
 
 export type AgentMode = "full" | "quick";
@@ -368,15 +368,4 @@ function readAddresses(node: DocumentNode): IpAddress[] {
     if (!isUnicast(address)) item.fail(`"${text}" is not a host's address.`, "Name a unicast one.");
     return address;
   });
-}
-
-/** Not unspecified, loopback, multicast or broadcast. */
-function isUnicast({ version, words }: IpAddress): boolean {
-  const [word0, word1, word2, word3] = words;
-  if (version === 4) {
-    const first = word3 >>> 24;
-    return first !== 0 && first !== 127 && first < 224;
-  }
-  if (word0 >>> 24 === 0xff) return false;
-  return word0 !== 0 || word1 !== 0 || word2 !== 0 || word3 > 1;
 }

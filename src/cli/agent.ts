@@ -15,6 +15,7 @@ import { AbsError } from "../errors.ts";
 import { EventLog } from "../observe/event-log.ts";
 import { runGuard } from "../takeover/guard.ts";
 import { recoverLeftover } from "../takeover/recovery.ts";
+import { enrollCommand, syncCommand } from "./agent-enroll.ts";
 import { notes } from "./notes.ts";
 
 const STATE_DEFAULT = "/run/abs";
@@ -233,5 +234,13 @@ const guard = defineCommand({
 
 export const agentCommand = defineCommand({
   meta: { name: "agent", description: "the agent in a VM" },
-  subCommands: { run, status, restore, guard, "compile-signatures": compileSignatures },
+  subCommands: {
+    run,
+    enroll: enrollCommand,
+    sync: syncCommand,
+    status,
+    restore,
+    guard,
+    "compile-signatures": compileSignatures,
+  },
 });

@@ -10,6 +10,7 @@ import { benchCommand } from "./bench.ts";
 import { keysCommand } from "./keys.ts";
 import { labCommand } from "./lab.ts";
 import { ledgerCommand } from "./ledger.ts";
+import { managerCommand } from "./manager.ts";
 import { notes } from "./notes.ts";
 import { policyCommand } from "./policy.ts";
 import { sigCommand } from "./sig.ts";
@@ -26,6 +27,7 @@ const main = defineCommand({
   },
   subCommands: {
     agent: agentCommand,
+    manager: managerCommand,
     keys: keysCommand,
     policy: policyCommand,
     sig: sigCommand,

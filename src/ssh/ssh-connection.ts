@@ -47,7 +47,7 @@ export class SshConnection<P> {
 
   /** The connection that ssh2 made of the socket. */
   greet(client: Connection): void {
-    client.on("error", () => this.socket.destroy());
+    client.on("error", (error) => this.cut(messageOf(error)));
     client.on("authentication", (context) => this.authenticate(context));
     client.on("session", (accept, reject) => this.openSession(accept, reject));
     client.on("rekey", () => this.countRekey());

@@ -14,6 +14,8 @@ const LINE_CHARACTERS_MAX = 1024;
 /** Cipher blocks of `none`. */
 const PADDING_BLOCK_BYTES = 8;
 const PEM_COLUMNS = 70;
+/** Behind magic, cipher, kdf, its options, count, blob, length, two numbers, blob and length. */
+const SEED_OFFSET = 15 + 8 + 8 + 4 + 4 + (4 + BLOB_BYTES) + 4 + 8 + BLOB_BYTES + 4;
 
 /** A public key as an administrator gives it. */
 export type PublicLine = { readonly publicKey: Uint8Array; readonly comment: string };
@@ -72,6 +74,17 @@ export function privateKeyText(seed: Uint8Array, comment: string): string {
   const lines = whole.toString("base64").match(new RegExp(`.{1,${PEM_COLUMNS}}`, "g")) ?? [];
   const name = "OPENSSH PRIVATE KEY";
   return [`-----BEGIN ${name}-----`, ...lines, `-----END ${name}-----`, ""].join("\n");
+}
+
+/** The seed of such a file, ours or ssh-keygen's; undefined: another kind, or with a passphrase. */
+export function seedOfPrivateKey(text: string): Uint8Array | undefined {
+  const body = /-----BEGIN OPENSSH PRIVATE KEY-----([\s\S]*)-----END/.exec(text)?.[1] ?? "";
+  const bytes = new Uint8Array(Buffer.from(body, "base64"));
+  const seed = bytes.slice(SEED_OFFSET, SEED_OFFSET + SSH_SEED_BYTES);
+  if (seed.length !== SSH_SEED_BYTES) return undefined;
+  // Everything in front has a fixed length; another kind of file has other bytes here.
+  const publicKey = bytes.subarray(SEED_OFFSET + SSH_SEED_BYTES, SEED_OFFSET + 2 * SSH_SEED_BYTES);
+  return Buffer.compare(sshPublicKey(seed), publicKey) === 0 ? seed : undefined;
 }
 
 function sshString(value: string | Uint8Array): Buffer {

@@ -1,7 +1,6 @@
 /** Interoperation with OpenSSH's own client and server, in both directions. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SshClient } from "../../src/ssh/ssh-client.ts";
@@ -13,7 +12,7 @@ import {
   sshPublicKey,
 } from "../../src/ssh/ssh-keys.ts";
 import { encodeManagerFrame, ManagerFrameReader } from "../../src/wire/manager-frame.ts";
-import { drawSeed, keyFile, openSite, openSsh, run, type Site, TAG } from "./ssh-site.ts";
+import { drawSeed, freePort, keyFile, openSite, openSsh, run, type Site, TAG } from "./ssh-site.ts";
 
 let site: Site;
 let adminKey: string;
@@ -188,14 +187,6 @@ class RealSshd {
     await this.child.exited;
     rmSync(this.dir, { recursive: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 test("our client with a real sshd: frames, commands, 100 wrong keys and 100 wrong host keys", async () => {

@@ -1,5 +1,6 @@
 /** An SSH server with an echoing role, and OpenSSH's own programs, on loopback. */
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toHex } from "../../src/bytes.ts";
@@ -138,4 +139,13 @@ export async function run(command: readonly string[]): Promise<Ran> {
     child.exited,
   ]);
   return { code, output, complaint };
+}
+
+/** A port of loopback that nobody has now. */
+export async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const address = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  return typeof address === "object" && address !== null ? address.port : 0;
 }

@@ -1,0 +1,47 @@
+/**
+ * The shape of an administrator's command: what its words mean, who may say it, what it does. The
+ * same table gives `abs manager … --help` its text. docs/manager.md "Commands".
+ */
+import type { AdminRole } from "./administrators.ts";
+import type { ManagerState } from "./manager-state.ts";
+
+export type OptionSpec = {
+  readonly type: "string" | "boolean";
+  readonly multiple?: true;
+  readonly required?: true;
+  readonly default?: string;
+  readonly description: string;
+};
+
+/** Options and words as they were read. */
+export type CommandWords = {
+  readonly text: (name: string) => string | undefined;
+  readonly texts: (name: string) => readonly string[];
+  readonly flag: (name: string) => boolean;
+  /** What has no name, in order. */
+  readonly rest: readonly string[];
+};
+
+export type CommandContext = {
+  readonly state: ManagerState;
+  /** The administrator's name. */
+  readonly who: string;
+  readonly counts: () => { readonly strangers: number; readonly loggedIn: number };
+  /** Ends connections at once. */
+  readonly cutAgent: (nodeId: string) => void;
+  readonly cutAdministrator: (name: string) => void;
+};
+
+/** For `--output json`, and for people. */
+export type CommandAnswer = { readonly value: unknown; readonly text: string };
+
+export type AdminCommand = {
+  /** As it is called: `agents list`. */
+  readonly name: string;
+  readonly description: string;
+  readonly role: AdminRole;
+  /** Names of the words without option, all of them needed. */
+  readonly words: readonly string[];
+  readonly options: Readonly<Record<string, OptionSpec>>;
+  readonly run: (words: CommandWords, context: CommandContext) => CommandAnswer;
+};

@@ -1,0 +1,199 @@
+/**
+ * The running manager: `abs manager serve`. docs/manager.md. It joins the SSH server, the tables
+ * and what is done on each kind of channel; everything it does is written to the database before it
+ * is answered, so that it may be killed at any moment.
+ */
+import type { Database } from "bun:sqlite";
+import { rmSync, writeFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { toHex } from "../bytes.ts";
+import type { LedgerCrypto } from "../chain/crypto-interface.ts";
+import { ENROLMENT_BODY_BYTES_MAX } from "../channel/enrolment-messages.ts";
+import { createLedgerCrypto } from "../node/ledger-crypto.ts";
+import { epochNow } from "../node/ledger-runner.ts";
+import type { EventLog } from "../observe/event-log.ts";
+import { RateLimit } from "../peer/rate-limit.ts";
+import { FrameChannel } from "../ssh/frame-channel.ts";
+import type { SshLogin, SubsystemChannel } from "../ssh/ssh-login.ts";
+import { SshServer } from "../ssh/ssh-server.ts";
+import { SSH_LIMITS, type SshLimits } from "../ssh/ssh-settings.ts";
+import type { EpochSeconds } from "../units.ts";
+import { managementTag } from "../wire/manager-frame.ts";
+import { AgentSession } from "./agent-session.ts";
+import { type CommandHost, executeCommand } from "./command-runner.ts";
+import { Enrolment } from "./enrolment.ts";
+import { inFolder, openManager } from "./manager-folder.ts";
+import { ManagerState } from "./manager-state.ts";
+import { RefusalNotices } from "./refusal-notices.ts";
+
+const ENROLMENT_MS = 60_000;
+const ADMIN_CONNECTIONS_MAX = 8;
+const FRAME_RATE = { perSecond: 200, burst: 1000 };
+
+/** Who is at the other end of a connection. */
+export type Principal =
+  | { readonly kind: "token"; readonly tokenPub: string }
+  | { readonly kind: "agent"; readonly nodeId: string }
+  | { readonly kind: "administrator"; readonly name: string };
+
+export type ManagerOptions = {
+  readonly dir: string;
+  readonly dataKey: string | undefined;
+  /** Where to listen; the port of a manager's address if undefined. */
+  readonly listen: { readonly host: string; readonly port: number } | undefined;
+  readonly events: EventLog;
+  readonly now?: () => EpochSeconds;
+  readonly limits?: Partial<SshLimits>;
+};
+
+export class ManagerProcess {
+  readonly state: ManagerState;
+  readonly #database: Database;
+  readonly #crypto: LedgerCrypto = createLedgerCrypto();
+  readonly #tag: Uint8Array;
+  readonly #refusals: RefusalNotices;
+  #server: SshServer<Principal> | undefined;
+
+  /** @throws AbsError of folder, database and listening */
+  static async start(options: ManagerOptions): Promise<ManagerProcess> {
+    const manager = new ManagerProcess(options);
+    await manager.#listen();
+    return manager;
+  }
+
+  private constructor(readonly options: ManagerOptions) {
+    const open = openManager(options.dir, options.dataKey);
+    this.#database = open.database;
+    this.state = new ManagerState(open, options.now ?? epochNow);
+    this.#tag = managementTag(Uint8Array.fromHex(open.keys.ledger.signer.publicKey));
+    this.#refusals = new RefusalNotices((event) => options.events.write(event));
+  }
+
+  get port(): number {
+    return this.#server?.port ?? 0;
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.close();
+    rmSync(inFolder(this.options.dir, "listening"), { force: true });
+    this.#refusals.flush();
+    this.#database.close();
+  }
+
+  #commands(): CommandHost {
+    const cut = (kind: Principal["kind"]) => (key: string) =>
+      this.#server?.cut(loginName(kind, key), "revoked");
+    return {
+      state: this.state,
+      counts: () => this.#server?.counts() ?? { strangers: 0, loggedIn: 0 },
+      ...{ cutAgent: cut("agent"), cutAdministrator: cut("administrator") },
+    };
+  }
+
+  async #listen(): Promise<void> {
+    const { hostSeed, place } = this.state.manager;
+    const any = isIP(place.host) === 4 ? "0.0.0.0" : "::";
+    const { host, port } = this.options.listen ?? { host: any, port: place.port };
+    this.#server = await SshServer.start<Principal>({
+      ...{ hostSeed, host, port },
+      handlers: {
+        find: (user, publicKey) => this.#find(user, toHex(publicKey)),
+        subsystem: (channel, { principal }) => this.#open(channel, principal),
+        execute: (words, { principal }, address) =>
+          executeCommand(this.#commands(), words, {
+            who: principal.kind === "administrator" ? principal.name : "",
+            address,
+          }),
+        refused: (refusal) => this.#refusals.add(refusal),
+      },
+      ...(this.options.limits === undefined ? {} : { limits: this.options.limits }),
+    });
+    const isOnAll = host === "::" || host === "0.0.0.0";
+    const near = { host: isOnAll ? "localhost" : host, port: this.port };
+    writeFileSync(inFolder(this.options.dir, "listening"), JSON.stringify(near));
+    this.options.events.write({ event: "manager-started", host, port: this.port });
+  }
+
+  /** The mapping service at log-in. Used and expired tokens are let in to hear so. */
+  #find(user: string, publicKey: string): SshLogin<Principal> | undefined {
+    const { administrators, invitations, nodes } = this.state;
+    if (user === "agent") {
+      const node = nodes.ofSshKey(publicKey);
+      if (node === undefined || node.state === "revoked") return undefined;
+      const { nodeId } = node;
+      return channelLogin({ kind: "agent", nodeId }, nodeId);
+    }
+    if (user === "enroll") {
+      if (invitations.ofToken(publicKey) === undefined) return undefined;
+      return channelLogin({ kind: "token", tokenPub: publicKey }, publicKey);
+    }
+    const administrator = user === "admin" ? administrators.ofKey(publicKey) : undefined;
+    if (administrator === undefined) return undefined;
+    const { name } = administrator;
+    return {
+      ...{ principal: { kind: "administrator", name }, name: loginName("administrator", name) },
+      ...{ grants: "exec", connectionsMax: ADMIN_CONNECTIONS_MAX },
+    };
+  }
+
+  #open({ stream, address }: SubsystemChannel, principal: Principal): void {
+    const { waitingBytesMax, stallMs } = { ...SSH_LIMITS, ...this.options.limits };
+    const channel = new FrameChannel(stream, {
+      ...{ tag: this.#tag, bodyBytesMax: ENROLMENT_BODY_BYTES_MAX, waitingBytesMax, stallMs },
+      rate: new RateLimit(FRAME_RATE, performance.now()),
+    });
+    if (principal.kind === "token") this.#enrol(channel, principal.tokenPub, address);
+    if (principal.kind === "agent") this.#serve(channel, principal.nodeId, address);
+  }
+
+  #serve(channel: FrameChannel, nodeId: string, address: string): void {
+    const { events } = this.options;
+    const session = new AgentSession(this.state, nodeId, (frame) => channel.send(frame));
+    events.write({ event: "agent-connected", node: nodeId, address });
+    channel.open({
+      frame: (frame) => session.take(frame),
+      ended: (why) => events.write({ event: "agent-disconnected", node: nodeId, why }),
+    });
+  }
+
+  #enrol(channel: FrameChannel, tokenPub: string, address: string): void {
+    const { events } = this.options;
+    const { audit, now } = this.state;
+    const note = (outcome: string): void => {
+      audit.add({
+        at: now(),
+        who: `token ${tokenPub.slice(0, 16)}`,
+        address,
+        command: "enrol",
+        outcome,
+      });
+    };
+    const enrolment = new Enrolment({
+      ...{ state: this.state, crypto: this.#crypto, tokenPub },
+      send: (frame) => channel.send(frame),
+      enrolled: ({ nodeId, tenant, name }) => {
+        note(`enrolled ${nodeId}`);
+        events.write({ event: "agent-enrolled", tenant, name, node: nodeId, address });
+      },
+      failed: ({ code, message }) => {
+        note(code);
+        events.write({ event: "enrolment-refused", address, code, reason: message });
+        channel.close();
+      },
+    });
+    const deadline = setTimeout(() => channel.close(), ENROLMENT_MS);
+    channel.open({
+      frame: (frame) => enrolment.take(frame),
+      ended: () => clearTimeout(deadline),
+    });
+  }
+}
+
+function channelLogin(principal: Principal, key: string): SshLogin<Principal> {
+  const name = loginName(principal.kind, key);
+  return { principal, name, grants: "subsystem", connectionsMax: 1 };
+}
+
+function loginName(kind: Principal["kind"], key: string): string {
+  return `${kind} ${key}`;
+}

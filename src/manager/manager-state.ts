@@ -1,0 +1,85 @@
+/**
+ * The manager as its parts see it: tables, keys, authority and clock in one place, and what an
+ * agent is told, put together from them. Nothing here knows of a connection.
+ */
+import { decodeSignedCertificate } from "../chain/identity-certificate.ts";
+import type { AgentState, AgentWords } from "../channel/agent-state.ts";
+import { AbsError } from "../errors.ts";
+import type { EpochSeconds } from "../units.ts";
+import { Administrators } from "./administrators.ts";
+import { AuditLog } from "./audit-log.ts";
+import { IdentityAuthority } from "./identity-authority.ts";
+import { Invitations } from "./invitations.ts";
+import type { OpenManager } from "./manager-folder.ts";
+import { type MappedNode, MappingService } from "./mapping-service.ts";
+import { type IssuedContract, Tenants } from "./tenants.ts";
+
+export class ManagerState {
+  readonly administrators: Administrators;
+  readonly audit: AuditLog;
+  readonly authority: IdentityAuthority;
+  readonly invitations: Invitations;
+  readonly nodes: MappingService;
+  readonly tenants: Tenants;
+
+  constructor(
+    readonly manager: OpenManager,
+    readonly now: () => EpochSeconds,
+  ) {
+    const { database, sealer, keys } = manager;
+    this.administrators = new Administrators(database);
+    this.audit = new AuditLog(database);
+    this.authority = new IdentityAuthority(keys);
+    this.invitations = new Invitations(database);
+    this.nodes = new MappingService(database);
+    this.tenants = new Tenants(database, sealer);
+  }
+
+  /** All of it or nothing. */
+  transaction<T>(change: () => T): T {
+    return this.manager.database.transaction(change)();
+  }
+
+  /** All that one agent needs. Its neighbours are the others of its tenant. */
+  stateFor(node: MappedNode): AgentState {
+    const { tenants } = this;
+    const tenant = tenants.need(node.tenant);
+    const neighbours = this.nodes
+      .list(node.tenant)
+      .filter(({ state, nodeId }) => state === "enrolled" && nodeId !== node.nodeId);
+    return {
+      version: tenant.version,
+      own: { ...wordsOf(node), stage: node.stage },
+      tenant: { name: tenant.name, tag: tenants.tagOf(tenant.name) },
+      ...{ ipProtocol: tenant.ipProtocol, udpPort: tenant.udpPort },
+      tags: tenants.applicationTags(tenant.name),
+      neighbours: neighbours.map((other) => ({
+        ...wordsOf(other),
+        trustLevel: other.trustLevel,
+      })),
+      contracts: tenants.contracts(tenant.name).filter((contract) => isInScope(contract, node)),
+      policy: tenants.document(tenant.name, "policy").body,
+      signatures: tenants.document(tenant.name, "signatures").body,
+    };
+  }
+}
+
+function wordsOf(node: MappedNode): AgentWords {
+  const read = decodeSignedCertificate(node.certificate);
+  if ("complaint" in read) {
+    const what = `The certificate of ${node.name} is damaged: ${read.complaint}.`;
+    throw new AbsError("DATABASE_DAMAGED", what, "Restore the database from a backup.");
+  }
+  const { name, mode, groups, tags } = node;
+  return { name, mode, groups, tags, certificate: read.signed };
+}
+
+/** Secrets go to those whom the contract is for: whoever is named, or everyone if nobody is. */
+function isInScope({ entry }: IssuedContract, node: MappedNode): boolean {
+  const { agents, applications, groups } = entry.scope;
+  const isNamed = (list: readonly string[], own: readonly string[]): boolean =>
+    list.length === 0 || list.some((name) => own.includes(name));
+  return (
+    isNamed(agents, [node.name]) && isNamed(groups, node.groups) && isNamed(applications, node.tags)
+  );
+}
