@@ -55,12 +55,13 @@ build/libabs_secp.so: $(C_SECP) scripts/shim.sh | setup
 build/shim-test build/secp-test &: $(C_SHIM) $(C_SECP) $(C_TESTS) scripts/shim.sh | setup
 	scripts/shim.sh sanitize
 
-# --root: the worker must lie at the root of the embedded files, where "./worker.ts" is looked for
+# --root: the workers must lie at the root of the embedded files, where "./worker.ts" is looked for
 # from every file of the bundle. No settings of the folder that `abs` is started in are read.
 dist/abs: $(LIBRARIES) $(SOURCES) package.json package-lock.json | setup
 	@mkdir -p dist
 	$(BUN) build --compile --no-compile-autoload-dotenv --no-compile-autoload-bunfig \
-	  --root src/agent src/cli/main.ts src/agent/worker.ts --outfile build/abs
+	  --root src/agent src/cli/main.ts src/agent/worker.ts src/agent/ledger-worker.ts \
+	  --outfile build/abs
 	@mv -f build/abs dist/abs
 
 dist/abs-oracle: build/libabs_shim.so $(C_ORACLE) | setup

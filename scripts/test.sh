@@ -10,11 +10,13 @@ mkdir -p build/test
 passed=0
 failed=0
 summary=()
+logs=()
 
 # run NAME SECONDS_MAX PATH… - bun's tests under the paths, in one process.
 run() {
   local name=$1 seconds_max=$2 log=build/test/$1.log from=$SECONDS status pass fail
   shift 2
+  logs+=("$log")
   echo "== $name"
   timeout --kill-after=20 "$seconds_max" build/bun test --timeout 60000 "$@" </dev/null 2>&1 |
     tee "$log"
@@ -79,5 +81,9 @@ done
 
 printf '\n'
 printf '%s\n' "${summary[@]}"
+# What failed, again: a log's tail is often all that is read.
+if [ "$failed" -gt 0 ]; then
+  grep -hE '^ *(\(fail\)|FAULT|error:|grew by)' "${logs[@]}" | cut -c 1-300 | tail -40
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

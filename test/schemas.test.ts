@@ -61,6 +61,32 @@ test("docs/provisioning.md: its example is read, uses every key, and keeps to th
   );
 });
 
+test("docs/provisioning.md: what it says of a ledger is read and keeps to the schema", () => {
+  const yaml = parse(yamlOf("docs/provisioning.md", 1));
+  const folder = mkdtempSync(join(tmpdir(), "abs-schemas-"));
+  const { secret } = generateContractSecret();
+  writeFileSync(join(folder, "contract.key"), secret, { mode: 0o600 });
+  const whole = parse(text("examples/web.yaml"));
+  const file = { ...whole, signatures: [], policy: { version: 1, rules: [] }, ...yaml };
+  expect(schemaProblems("provisioning.schema.json", file)).toEqual([]);
+  const read = parseProvisioning(JSON.stringify(file), join(folder, "web.yaml"));
+  expect(read.ledger?.contracts).toHaveLength(1);
+  rmSync(folder, { recursive: true });
+  const schema = publishedSchemas().get("provisioning.schema.json") as {
+    properties: Record<string, { properties?: object }>;
+  };
+  expect(Object.keys(yaml.ledger).sort()).toEqual(
+    Object.keys(schema.properties["ledger"]?.properties ?? {}).sort(),
+  );
+  // Terms beside a ledger, and contracts without terms beside none.
+  for (const mixed of [
+    { ...file, contracts: whole.contracts },
+    { ...whole, contracts: yaml.contracts },
+  ]) {
+    expect(schemaProblems("provisioning.schema.json", mixed)).not.toEqual([]);
+  }
+});
+
 test.each(["web.yaml", "db.yaml"])("examples/%s is read and keeps to the schema", (name) => {
   const yaml = text(`examples/${name}`);
   expect(schemaProblems("provisioning.schema.json", parse(yaml))).toEqual([]);

@@ -18,6 +18,7 @@ import { GenerationListener } from "../takeover/clone-detector.ts";
 import { currentBootId } from "../takeover/state-file.ts";
 import type { Micros, PeerIndex, Role, TagIndex, WallMillis } from "../units.ts";
 import type { IpAddress } from "../wire/ip-text.ts";
+import { AgentLedger } from "./agent-ledger.ts";
 import { type AgentPorts, openPorts } from "./agent-ports.ts";
 import { compileProvisioning, contractRuleFor } from "./compiled.ts";
 import { FlowWitness, flowDigest } from "./flow-witness.ts";
@@ -75,6 +76,7 @@ export class Agent {
     readonly reader: PuntReader,
     readonly remembered: Remembered,
     readonly status: StatusServer,
+    readonly ledger: AgentLedger | undefined,
   ) {
     this.#generation = listenForClones(options.events);
   }
@@ -87,14 +89,21 @@ export class Agent {
     await throwIfStopped(options);
     const shim = openShim();
     const compiled = compileProvisioning(provisioning);
-    const ports = await openPorts(shim, options, ROOM_BYTES, 2 * SESSION_CAPACITY);
+    const ledger = await AgentLedger.open(provisioning, events);
+    const ports = await openPorts(shim, options, ROOM_BYTES, 2 * SESSION_CAPACITY).catch(
+      async (error: unknown) => {
+        await ledger?.stop();
+        throw error;
+      },
+    );
     try {
       await throwIfStopped(options);
       const { expressions } = compiled.signatures;
       const compile = [...ownCommand(), "agent", "compile-signatures"];
       const database = await openSignatureDatabase(shim, expressions, options.stateDir, compile);
-      return await assemble(options, shim, ports, compiled, database);
+      return await assemble(options, shim, ports, { ...compiled, database, ledger });
     } catch (error) {
+      await ledger?.stop();
       if (options.signal?.aborted) {
         events.write({ event: "agent-stopped", node: provisioning.node.id, onStop: "open" });
       } else events.write({ event: "agent-failed", message: messageOf(error) });
@@ -154,6 +163,7 @@ export class Agent {
     this.status.close();
     this.#generation?.close();
     this.remembered.save(true);
+    await this.ledger?.stop();
     await this.worker.stop();
     await this.ports.close(onStop);
     events.write({ event: "agent-stopped", node: provisioning.node.id, onStop });
@@ -163,6 +173,8 @@ export class Agent {
 interface Compiled {
   readonly policy: CompiledPolicy;
   readonly signatures: CompiledSignatures;
+  readonly database: number | undefined;
+  readonly ledger: AgentLedger | undefined;
 }
 
 async function assemble(
@@ -170,16 +182,15 @@ async function assemble(
   shim: Shim,
   ports: AgentPorts,
   compiled: Compiled,
-  database: number | undefined,
 ): Promise<Agent> {
   const { provisioning, stateDir, events } = options;
+  const { ledger } = compiled;
   const ownAddresses = (): readonly IpAddress[] =>
     provisioning.node.addresses ?? ports.addresses().map(addressOfBytes);
   const snapshot = () =>
     snapshotFields({
       provisioning,
       ...compiled,
-      database,
       ownAddresses: ownAddresses(),
       ownMac: ports.mac,
       innerMtu: innerMtuOf(ports.outsideMtu(), provisioning),
@@ -195,7 +206,7 @@ async function assemble(
     throw error;
   }
   const witness = new FlowWitness(flowFileOf(options), options.flows);
-  const sessions = sessionsOf(options, witness);
+  const sessions = sessionsOf(options, witness, ledger);
   const routes = new Routes(provisioning);
   const remembered = new Remembered(stateDir, provisioning, routes);
   const driver = new SessionDriver({
@@ -209,10 +220,10 @@ async function assemble(
     onChange: () => remembered.note(driver.installed),
   });
   const names = { provisioning, ...compiled };
-  const resumed = () => events.write({ event: "vm-resumed", sessions: "forgotten" });
+  const resumed = () => noteResumed(events, ledger);
   const reader = new PuntReader(worker, driver, names, ports.outsideMtu(), resumed);
-  const status = new StatusServer(stateDir, { worker, driver, shim, ports, options });
-  agent = new Agent(options, shim, ports, worker, driver, reader, remembered, status);
+  const status = new StatusServer(stateDir, { worker, driver, shim, ports, options, ledger });
+  agent = new Agent(options, shim, ports, worker, driver, reader, remembered, status, ledger);
   const running = agent;
   ports.follow({
     changed: () => {
@@ -222,8 +233,21 @@ async function assemble(
     refused: (sentence) => events.write({ event: "interface-change-refused", message: sentence }),
   });
   announce(running, ready.restoredFlows, ready.flowFileIgnored);
+  joinLedger(running);
   greetAgain(running);
   return running;
+}
+
+function noteResumed(events: EventLog, ledger: AgentLedger | undefined): void {
+  events.write({ event: "vm-resumed", sessions: "forgotten" });
+  ledger?.thread.observe("this VM was resumed or cloned");
+}
+
+function joinLedger(agent: Agent): void {
+  const { ledger, worker, driver } = agent;
+  ledger?.join(worker, (contracts) =>
+    driver.step({ type: "contracts", contracts }, agent.now, agent.wall),
+  );
 }
 
 /** The clocks still tell of most resumed VMs where the kernel's announcements cannot be heard. */
@@ -271,7 +295,11 @@ function flowFileOf(options: AgentOptions): string {
   return join(options.stateDir, "flows");
 }
 
-function sessionsOf(options: AgentOptions, witness: FlowWitness): Sessions {
+function sessionsOf(
+  options: AgentOptions,
+  witness: FlowWitness,
+  ledger: AgentLedger | undefined,
+): Sessions {
   const { provisioning, stateDir } = options;
   const lastStamp = loadStamp(stateDir);
   return new Sessions({
@@ -283,7 +311,7 @@ function sessionsOf(options: AgentOptions, witness: FlowWitness): Sessions {
       staticPublic,
       entitledTags,
     })),
-    contracts: provisioning.contracts,
+    contracts: ledger?.contracts ?? provisioning.contracts,
     hasAllowedFlow: (peer, tag) => witness.hasAllowed(peer, tag),
     contractRule: (_peer, tag) => contractRuleFor(provisioning, tag),
     ...(lastStamp === undefined ? {} : { lastStamp }),

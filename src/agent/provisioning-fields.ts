@@ -281,7 +281,7 @@ function readContract(node: DocumentNode): Contract {
   }
 }
 
-function readGenerations(map: DocumentMap): { generation: number; secret: Uint8Array }[] {
+export function readGenerations(map: DocumentMap): { generation: number; secret: Uint8Array }[] {
   const list = map.get("secrets");
   if (list !== undefined && map.has("secret")) {
     list.fail('"secret" and "secrets" exclude each other.', "Keep one.");
@@ -298,7 +298,7 @@ function readGenerations(map: DocumentMap): { generation: number; secret: Uint8A
   return generations;
 }
 
-function either(map: DocumentMap, name: string, short: string): DocumentNode {
+export function either(map: DocumentMap, name: string, short: string): DocumentNode {
   const value = map.get(short);
   if (value !== undefined && map.has(name)) {
     value.fail(`"${short}" is short for "${name}", which is there too.`, "Keep one.");

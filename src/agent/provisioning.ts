@@ -32,6 +32,7 @@ import {
   readTenant,
   type Tag,
 } from "./provisioning-fields.ts";
+import { type LedgerSettings, readLedger } from "./provisioning-ledger.ts";
 
 export interface Provisioning {
   /** As given on the command line. */
@@ -43,7 +44,9 @@ export interface Provisioning {
   /** By PeerIndex. */
   readonly peers: readonly Peer[];
   readonly carriers: CarrierSettings;
+  /** Empty with a ledger, which has them. */
   readonly contracts: readonly Contract[];
+  readonly ledger?: LedgerSettings;
   readonly signatures: readonly AppSignature[];
   readonly policy: Policy;
   /** Addresses of other tenants. */
@@ -60,6 +63,7 @@ const KEYS = [
   "tags",
   "peers",
   "carriers",
+  "ledger",
   "contracts",
   "signatures",
   "policy",
@@ -114,7 +118,9 @@ function readProvisioning(node: DocumentNode): Provisioning {
   const tags = readTags(map.get("tags"));
   const own = readOwnNode(map.need("node"), tags);
   const peers = readPeers(map.get("peers"), own, tags);
-  const contracts = readContracts(map.get("contracts"));
+  const ledgerNode = map.get("ledger");
+  const ledger = ledgerNode && readLedger(ledgerNode, map.get("contracts"));
+  const contracts = ledger === undefined ? readContracts(map.get("contracts")) : [];
   const signatures = readSignatureList(map.get("signatures"));
   const policy = readPolicyEntry(map.need("policy"));
   const otherNode = map.get("otherTenants");
@@ -127,12 +133,13 @@ function readProvisioning(node: DocumentNode): Provisioning {
     peers,
     carriers: readCarrierSettings(map.get("carriers")),
     contracts,
+    ...(ledger === undefined ? {} : { ledger }),
     signatures,
     policy,
     otherTenants,
     digest: digestOf(own, tenant, tags, peers),
   };
-  if (peers.length > 0 && contracts.length === 0) {
+  if (peers.length > 0 && (ledger?.contracts ?? contracts).length === 0) {
     (map.get("contracts") ?? node).fail("there are peers but no contract.", "Add a contract.");
   }
   checkContractsOfPolicy(provisioning, map.need("policy"));
@@ -166,18 +173,26 @@ function readPolicyEntry(node: DocumentNode): Policy {
   return loadPolicy(besideDocument(node, path));
 }
 
-/** Every rule's `contract` must be met by a contract that may carry the rule's traffic. */
+/**
+ * Every rule's `contract` must be met by a contract that may carry the rule's traffic. With a
+ * ledger its terms are not known here, and may change.
+ */
 function checkContractsOfPolicy(provisioning: Provisioning, node: DocumentNode): void {
-  for (const rule of provisioning.policy.rules) {
+  const { contracts, ledger, policy } = provisioning;
+  for (const rule of policy.rules) {
     const wanted = rule.contract;
     if (wanted === undefined) continue;
-    const met = provisioning.contracts.some(
-      (contract) =>
-        (wanted.scId === undefined || contract.scId === wanted.scId) &&
-        (wanted.protection === undefined || contract.protection === wanted.protection) &&
-        (wanted.maxBusySeconds === undefined || contract.busySeconds <= wanted.maxBusySeconds) &&
-        !(contract.quickmode && rule.app !== undefined),
-    );
+    const isId = ({ scId }: { readonly scId: string }): boolean =>
+      wanted.scId === undefined || scId === wanted.scId;
+    const met =
+      ledger?.contracts.some(isId) ??
+      contracts.some(
+        (contract) =>
+          isId(contract) &&
+          (wanted.protection === undefined || contract.protection === wanted.protection) &&
+          (wanted.maxBusySeconds === undefined || contract.busySeconds <= wanted.maxBusySeconds) &&
+          !(contract.quickmode && rule.app !== undefined),
+      );
     if (met) continue;
     const reason = `no contract meets what rule "${rule.id}" at ${rule.place} asks for.`;
     node.fail(reason, "Add such a contract, or ask for less in the rule's `contract`.");

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Shim } from "../dataplane/shim.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import type { AgentOptions } from "./agent.ts";
+import type { AgentLedger } from "./agent-ledger.ts";
 import type { AgentPorts } from "./agent-ports.ts";
 import type { SessionDriver } from "./session-driver.ts";
 import type { WorkerLink } from "./worker-link.ts";
@@ -21,6 +22,7 @@ export interface StatusParts {
   readonly shim: Shim;
   readonly ports: AgentPorts;
   readonly options: AgentOptions;
+  readonly ledger: AgentLedger | undefined;
 }
 
 export class StatusServer {
@@ -52,8 +54,11 @@ export class StatusServer {
     rmSync(this.#path, { force: true });
   }
 
-  #answer(path: string): Response {
-    if (path === "/status") return Response.json(this.#status());
+  async #answer(path: string): Promise<Response> {
+    if (path === "/status") {
+      const ledger = await this.parts.ledger?.status();
+      return Response.json({ ...this.#status(), ...(ledger === undefined ? {} : { ledger }) });
+    }
     return Response.json({ error: `there is no ${path}` }, { status: 404 });
   }
 

@@ -3,7 +3,13 @@
  * What a session needs is installed whole before it is used; what waits for it leaves in order.
  */
 import { readSync } from "node:fs";
-import { COMMAND, INSTALL, REFUSE } from "../dataplane/control-records.ts";
+import {
+  COMMAND,
+  INSTALL,
+  MANAGEMENT,
+  MANAGEMENT_CHANGE,
+  REFUSE,
+} from "../dataplane/control-records.ts";
 import { DROP } from "../dataplane/drop-reasons.ts";
 import { F_PEER, FLOW_WORDS } from "../dataplane/flow-table.ts";
 import { ParsedPacket } from "../dataplane/parsed-packet.ts";
@@ -110,6 +116,9 @@ export class WorkerCommands {
       case COMMAND.refuseFlow:
         this.#refuseFlow(at);
         break;
+      case COMMAND.management:
+        this.#management(at);
+        break;
       case COMMAND.sync:
         this.plane.punts.sync(first);
         break;
@@ -208,6 +217,39 @@ export class WorkerCommands {
   #pathMtu(peer: number, innerMtu: number): void {
     if (peer < this.plane.innerMtu.length && innerMtu >= INNER_MTU_MIN) {
       this.plane.innerMtu[peer] = innerMtu;
+    }
+  }
+
+  /** A connection of the agent itself, or who may call it. */
+  #management(at: number): void {
+    const { management } = this.plane;
+    const memory = this.#ring.memory;
+    const word = (offset: number) => memory.getUint32(at + offset, true);
+    const address = (i: number) => word(MANAGEMENT.address + 4 * i);
+    switch (word(MANAGEMENT.change)) {
+      case MANAGEMENT_CHANGE.open:
+        management.open(
+          word(MANAGEMENT.localPort),
+          word(MANAGEMENT.ipVersion),
+          address(0),
+          address(1),
+          address(2),
+          address(3),
+          word(MANAGEMENT.port),
+        );
+        break;
+      case MANAGEMENT_CHANGE.close:
+        management.close(word(MANAGEMENT.localPort));
+        break;
+      case MANAGEMENT_CHANGE.listen:
+        management.listenPort = word(MANAGEMENT.port);
+        management.callers.clear();
+        break;
+      case MANAGEMENT_CHANGE.caller: {
+        const { callers } = management;
+        if (word(MANAGEMENT.ipVersion) === 4) callers.set4(address(3), callers.count);
+        else callers.set6(address(0), address(1), address(2), address(3), callers.count);
+      }
     }
   }
 

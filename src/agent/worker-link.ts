@@ -140,6 +140,16 @@ export class WorkerLink implements PlaneLink {
     await done;
   }
 
+  /** Sends a command; resolves when it has been carried out. */
+  async carryOut(type: number, bytes: Uint8Array): Promise<void> {
+    const done = this.#syncAnswers.then(() => {
+      this.sendBytes(type, bytes);
+      return this.sync();
+    });
+    this.#syncAnswers = done.catch(() => undefined);
+    await done;
+  }
+
   async #loadNow(snapshot: SnapshotFields): Promise<void> {
     this.#area = 1 - this.#area;
     this.#write(snapshot, this.#area);

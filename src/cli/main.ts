@@ -2,11 +2,13 @@
  * `abs`: the one program. Each subcommand has a file; this one puts them together and turns errors
  * into words: what happened, what to do, and a code for scripts. Exit 1: it failed; 2: wrong usage.
  */
-import { defineCommand, runCommand, runMain } from "citty";
+import { type CommandDef, defineCommand, runCommand, runMain } from "citty";
 import packageJson from "../../package.json";
 import { AbsError, messageOf } from "../errors.ts";
 import { agentCommand } from "./agent.ts";
 import { benchCommand } from "./bench.ts";
+import { completionCommandOf } from "./completion.ts";
+import { doctorCommand } from "./doctor.ts";
 import { keysCommand } from "./keys.ts";
 import { labCommand } from "./lab.ts";
 import { ledgerCommand } from "./ledger.ts";
@@ -17,7 +19,7 @@ import { sigCommand } from "./sig.ts";
 import { simCommand } from "./sim.ts";
 import { validatorCommand } from "./validator.ts";
 
-const main = defineCommand({
+const main: CommandDef = defineCommand({
   meta: {
     name: "abs",
     version: packageJson.version,
@@ -33,9 +35,11 @@ const main = defineCommand({
     sig: sigCommand,
     ledger: ledgerCommand,
     validator: validatorCommand,
+    doctor: doctorCommand,
     lab: labCommand,
     bench: benchCommand,
     sim: simCommand,
+    completion: completionCommandOf(() => main),
   },
 });
 

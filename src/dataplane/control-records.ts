@@ -19,6 +19,7 @@ export const COMMAND = {
   stop: 10,
   pathMtu: 11, // peer u32, MTU u32 (0: unknown again)
   refuseFlow: 13, // as REFUSE lays out: the peer said that it refused this flow
+  management: 14, // as MANAGEMENT lays out: a connection of the agent itself, or who may call it
   sync: 12, // number u32: a punt of the same number answers, after all before it was carried out
 } as const;
 
@@ -79,6 +80,23 @@ export const REFUSE = {
   source: 20,
   destination: 36,
   sizeBytes: 52,
+} as const;
+
+/** Connections of the agent itself (management-flows.ts). */
+export const MANAGEMENT = {
+  change: 0, // MANAGEMENT_CHANGE
+  localPort: 4,
+  ipVersion: 8,
+  address: 12, // four big-endian words as numbers
+  port: 28,
+  sizeBytes: 32,
+} as const;
+
+export const MANAGEMENT_CHANGE = {
+  open: 1, // a call: localPort, ipVersion, address, port
+  close: 2, // localPort
+  listen: 3, // port; nobody may call yet
+  caller: 4, // ipVersion, address
 } as const;
 
 export const EVENT_BYTES_MAX = 32;

@@ -89,6 +89,7 @@ export const DROP = {
   ingressTransmit: 96, // the inside port did not take it
   ingressTooBig: 99, // from outside the tenant, larger than the inside interface takes
   absOptions: 98, // IPv4 options on an ABS packet
+  managementRate: 88, // a node of the ledger calls too often
 
   // Policy and flows.
   policyDenied: 100,

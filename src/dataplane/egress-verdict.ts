@@ -24,6 +24,7 @@ import {
   FLOW_WORDS,
 } from "./flow-table.ts";
 import { IDENTIFIED, IDENTIFY_HELD } from "./identification.ts";
+import { MANAGEMENT_NONE } from "./management-flows.ts";
 import {
   PARSED,
   type ParsedPacket,
@@ -71,6 +72,12 @@ export class EgressVerdict {
       plane.outside.add(handle, start, length);
       return;
     }
+    if (packet.transportProtocol === PROTOCOL_TCP && packet.isFragment === 0) {
+      if (plane.management.outgoing(packet) !== MANAGEMENT_NONE) {
+        this.#ownConnection(handle, start, length, flow);
+        return;
+      }
+    }
     const peer = plane.peerOf(packet, false);
     if (peer < 0) {
       if (packet.isFragment !== 0) this.rare.decide(handle, start, length, packet, hash, 0);
@@ -93,6 +100,12 @@ export class EgressVerdict {
       return;
     }
     this.toPeer(handle, start, length, packet, hash, flow, peerWord);
+  }
+
+  /** Of the agent itself: unchanged, and no flow of an application any more. */
+  #ownConnection(handle: number, start: number, length: number, flow: number): void {
+    if (flow >= 0) this.plane.forgetFlow(flow);
+    this.plane.outside.add(handle, start, length);
   }
 
   /** A packet with a whole transport header to a peer. */

@@ -18,9 +18,18 @@ import {
 } from "./flow-table.ts";
 import { FRAGMENT_HELD, FRAGMENT_PASS } from "./fragment-table.ts";
 import { FRAGMENTS_MAX, fragmentCount, writeFragment } from "./fragmenter.ts";
+import { MANAGEMENT_NONE, MANAGEMENT_PASS } from "./management-flows.ts";
 import { NeighbourMessage } from "./neighbour-message.ts";
 import { parseQuoted } from "./parse-quoted.ts";
-import { PARSED, ParsedPacket, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "./parsed-packet.ts";
+import {
+  PARSED,
+  ParsedPacket,
+  PROTOCOL_TCP,
+  TCP_ACK,
+  TCP_FIN,
+  TCP_RST,
+  TCP_SYN,
+} from "./parsed-packet.ts";
 import type { Plane } from "./plane.ts";
 import {
   ACTION_ALLOW,
@@ -79,6 +88,11 @@ export class IngressOuter {
     if (plane.exceptionOf(DIRECTION_IN, packet) >= 0) {
       plane.inside.add(handle, start, length);
       return;
+    }
+    if (packet.transportProtocol === PROTOCOL_TCP && packet.isFragment === 0) {
+      const management = plane.management.incoming(packet, plane.nowUs);
+      if (management === MANAGEMENT_PASS) return this.#deliver(handle, start, length, packet);
+      if (management !== MANAGEMENT_NONE) return plane.dropIn(handle, DROP.managementRate);
     }
     if (plane.peerOf(packet, true) >= 0) {
       this.#untagged(handle, start, length, packet);

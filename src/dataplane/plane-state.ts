@@ -11,6 +11,7 @@ import type { FlowTable } from "./flow-table.ts";
 import { FragmentTable } from "./fragment-table.ts";
 import type { HalfOpen } from "./half-open.ts";
 import type { HoldQueue } from "./hold-queue.ts";
+import { ManagementFlows } from "./management-flows.ts";
 import { NeighbourGuard } from "./neighbour-guard.ts";
 import type { Decision, MatcherSeam, PolicySeam } from "./policy-seam.ts";
 import type { ReplayWindow } from "./replay-window.ts";
@@ -93,6 +94,7 @@ export class PlaneState {
   readonly fragmentsIn: FragmentTable;
   readonly fragmentsOut: FragmentTable;
   readonly guard = new NeighbourGuard();
+  readonly management = new ManagementFlows();
   readonly punts: Punts;
   /** Written by `decide`; valid until the next lookup. */
   readonly decision: Decision;

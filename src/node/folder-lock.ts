@@ -13,10 +13,13 @@ const { flock } = dlopen("libc.so.6", {
   flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
 }).symbols;
 
-/** Held until the process ends. @throws AbsError LEDGER_FOLDER_BUSY */
-export function lockFolder(file: string): void {
+/**
+ * Held until the process ends, or what is returned is called.
+ * @throws AbsError LEDGER_FOLDER_BUSY
+ */
+export function lockFolder(file: string): () => void {
   const descriptor = openSync(file, "a", 0o600);
-  if (flock(descriptor, LOCK_EX | LOCK_NB) === 0) return;
+  if (flock(descriptor, LOCK_EX | LOCK_NB) === 0) return () => closeSync(descriptor);
   closeSync(descriptor);
   throw new AbsError(
     "LEDGER_FOLDER_BUSY",

@@ -1,7 +1,8 @@
 /**
- * A validator or a master as a process: its folder, disk, peers and participant joined.
- * docs/architecture.md "One block's path". What it tells goes to the event log, what it is asked
- * comes by the control socket (control-server.ts) and the peer channel.
+ * A validator or a master with its folder, disk, peers and participant joined: a process of its own
+ * (src/validator), or a thread of an agent. docs/architecture.md "One block's path". What it tells
+ * goes to the event log, what it is asked comes by the control socket (control-server.ts) and the
+ * peer channel.
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
@@ -14,15 +15,15 @@ import { createMaster, createValidator, type Participant } from "../chain/partic
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
-import type { EventLog } from "../observe/event-log.ts";
 import { PeerChannel } from "../peer/peer-channel.ts";
+import type { PeerPassage } from "../peer/peer-passage.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { ControlServer } from "./control-server.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
 import { epochNow, LedgerRunner } from "./ledger-runner.ts";
-import { NodeEvents } from "./node-events.ts";
+import { NodeEvents, type NodeLog } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
 import { PeerIdentities } from "./peer-identities.ts";
@@ -41,9 +42,16 @@ export type ProcessOptions = {
   readonly dir: string;
   /** Instead of the certificate's first address and port. */
   readonly listen: { readonly host: string; readonly port: number } | undefined;
-  readonly events: EventLog;
+  readonly events: NodeLog;
   readonly openJournal: OpenJournal;
+  /** Whoever starts it holds the folder's lock already: a thread that died would keep its own. */
+  readonly isLocked?: boolean;
+  /** How calls get out and in, where the network is behind an agent's data plane. */
+  readonly passage?: PeerPassage;
+  /** The state at the tip is new, and on the disk. */
+  readonly onBlock?: (output: BlockOutput) => void;
 };
+type BlockOutput = Extract<Output, { kind: "block" }>;
 
 export class LedgerProcess {
   /** Settles when the process is over; rejects when it failed. */
@@ -103,18 +111,22 @@ export class LedgerProcess {
 
   /** @throws AbsError for anything wrong with the folder or the port */
   static async start(options: ProcessOptions): Promise<LedgerProcess> {
-    const { dir, role } = options;
-    const crypto = createLedgerCrypto();
-    const keys = loadKeys(fileIn(dir, "keys"));
-    const genesis = loadGenesis(dir, crypto);
-    requireRole(role, keys, genesis, dir);
-    lockFolder(fileIn(dir, "lock"));
-    const process = new LedgerProcess(options, keys, genesis, crypto);
-    await process.#run();
+    const process = LedgerProcess.open(options);
+    await process.join();
     return process;
   }
 
-  async #run(): Promise<void> {
+  /** Everything but the network: the state is that of the disk. @throws AbsError */
+  static open(options: ProcessOptions): LedgerProcess {
+    const { dir, role } = options;
+    const crypto = createLedgerCrypto();
+    const { keys, genesis } = loadNode(dir, role, crypto);
+    if (options.isLocked !== true) lockFolder(fileIn(dir, "lock"));
+    return new LedgerProcess(options, keys, genesis, crypto);
+  }
+
+  /** Listens, calls its peers and takes part. @throws AbsError PEER_PORT_BUSY */
+  async join(): Promise<void> {
     const { dir, role } = this.options;
     const port = await this.#channel.listen();
     for (const signed of loadPeers(dir)) this.#identities.learn(signed);
@@ -171,6 +183,7 @@ export class LedgerProcess {
       authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
       onFrame: (from, frame) => this.#receive(from as NodeId, frame),
       onNotice: (code, detail) => this.#events.writeLimited(code, detail),
+      ...(this.options.passage === undefined ? {} : { passage: this.options.passage }),
     });
   }
 
@@ -191,7 +204,8 @@ export class LedgerProcess {
     this.runner.take({ kind: "message", from, message: read.message });
   }
 
-  #onBlock({ block, next }: Extract<Output, { kind: "block" }>): void {
+  #onBlock(output: BlockOutput): void {
+    const { block, next } = output;
     const { contracts, records } = block.body;
     this.#events.write("ledger-block", {
       ...{ height: next.height, hash: next.blockHash },
@@ -204,11 +218,13 @@ export class LedgerProcess {
       this.#channel.meet(this.#identities.callees());
     }
     this.#wasPending = isPending;
+    this.options.onBlock?.(output);
   }
 
   #onFailure(thrown: unknown): void {
     this.#control?.close();
     this.#channel.close();
+    this.#journal.close();
     this.#fail(
       thrown instanceof AbsError
         ? thrown
@@ -220,6 +236,21 @@ export class LedgerProcess {
           ),
     );
   }
+}
+
+/**
+ * Keys and genesis of a folder that this role may run with.
+ * @throws AbsError NODE_KEYS_ABSENT, LEDGER_ROLE_WRONG and what else may be wrong with it
+ */
+export function loadNode(
+  dir: string,
+  role: ProcessOptions["role"],
+  crypto: LedgerCrypto,
+): { readonly keys: OwnKeys; readonly genesis: ChainState } {
+  const keys = loadKeys(fileIn(dir, "keys"));
+  const genesis = loadGenesis(dir, crypto);
+  requireRole(role, keys, genesis, dir);
+  return { keys, genesis };
 }
 
 /** Keys that have run before, and a disk that knows nothing of it. */

@@ -3,8 +3,11 @@
  * by code, so that nobody fills the disk with complaints about himself: the next line of a code
  * says how many of it were left out.
  */
-import type { EventLog } from "../observe/event-log.ts";
+import type { AbsEvent } from "../observe/event-log.ts";
 import { RateLimit } from "../peer/rate-limit.ts";
+
+/** Where events go: a log, or the thread that has one. */
+export type NodeLog = { readonly write: (event: AbsEvent) => void };
 
 const RATE = { perSecond: 2, burst: 50 };
 
@@ -13,7 +16,7 @@ export class NodeEvents {
   readonly #leftOut = new Map<string, number>();
 
   constructor(
-    readonly log: EventLog,
+    readonly log: NodeLog,
     readonly nowMs: () => number = () => performance.now(),
   ) {}
 

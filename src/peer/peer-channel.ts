@@ -11,6 +11,7 @@ import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { PeerConnection } from "./peer-connection.ts";
 import { type Callee, PeerDialler } from "./peer-dialler.ts";
 import type { LinkOptions } from "./peer-link.ts";
+import type { PeerPassage } from "./peer-passage.ts";
 import { SendQueue } from "./send-queue.ts";
 
 export const PEER_PORT = 6254;
@@ -30,6 +31,8 @@ export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "au
   readonly onFrame: (from: string, frame: PeerFrame) => void;
   /** Something that the operator may want to know: a connection, its end, a refusal. */
   readonly onNotice: (code: PeerNotice, detail: string) => void;
+  /** Absent: the network is there for everybody. */
+  readonly passage?: PeerPassage;
 };
 export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused";
 
@@ -63,12 +66,15 @@ export class PeerChannel {
     });
     this.#server = server;
     const address = server.address();
-    return typeof address === "object" && address !== null ? address.port : port;
+    const bound = typeof address === "object" && address !== null ? address.port : port;
+    this.options.passage?.listen(bound);
+    return bound;
   }
 
   /** Whom to speak with. Those who are not among them any more are cut off. */
   meet(callees: readonly Callee[]): void {
     const wanted = new Set(callees.map(({ nodeId }) => nodeId));
+    this.options.passage?.meet(callees.map(({ host }) => host));
     for (const [nodeId, peer] of this.#peers) {
       if (wanted.has(nodeId)) continue;
       peer.dialler?.close();
@@ -81,9 +87,10 @@ export class PeerChannel {
       const before = peer.dialler?.callee;
       if (before?.host === callee.host && before.port === callee.port) continue;
       peer.dialler?.close();
-      peer.dialler = new PeerDialler(callee, (socket, key) =>
-        this.#connect(socket, { nodeId: callee.nodeId, key }),
-      );
+      const { passage } = this.options;
+      const onConnected = (socket: Socket, key: Uint8Array) =>
+        this.#connect(socket, { nodeId: callee.nodeId, key });
+      peer.dialler = new PeerDialler(callee, onConnected, passage);
     }
   }
 

@@ -3,6 +3,7 @@
  * double up to five seconds, each a little different so that a restart does not bring all at once.
  */
 import { connect, type Socket } from "node:net";
+import type { PeerPassage } from "./peer-passage.ts";
 
 const FIRST_MS = 100;
 const LAST_MS = 5000;
@@ -25,8 +26,9 @@ export class PeerDialler {
   constructor(
     readonly callee: Callee,
     readonly onConnected: (socket: Socket, key: Uint8Array) => void,
+    readonly passage?: PeerPassage,
   ) {
-    this.#call();
+    void this.#begin();
   }
 
   /** The handshake is confirmed: the next loss is answered at once. */
@@ -41,7 +43,7 @@ export class PeerDialler {
     this.#pauseMs = Math.min(LAST_MS, 2 * this.#pauseMs);
     this.#waiting = setTimeout(() => {
       this.#waiting = undefined;
-      this.#call();
+      void this.#begin();
     }, pauseMs);
   }
 
@@ -51,9 +53,21 @@ export class PeerDialler {
     this.#calling?.destroy();
   }
 
-  #call(): void {
+  /** Asks for a way out first, where one is needed. */
+  async #begin(): Promise<void> {
+    const { passage, callee } = this;
+    if (passage === undefined) return this.#call(undefined);
+    const localPort = await passage.open(callee.host, callee.port);
+    if (this.#isClosed || localPort === undefined) {
+      if (localPort !== undefined) passage.close(localPort);
+      return this.again();
+    }
+    this.#call(localPort);
+  }
+
+  #call(localPort: number | undefined): void {
     const { host, port, key } = this.callee;
-    const socket = connect({ host, port });
+    const socket = connect({ host, port, ...(localPort === undefined ? {} : { localPort }) });
     this.#calling = socket;
     let isConnected = false;
     socket.setTimeout(CALL_MS, () => socket.destroy());
@@ -66,6 +80,7 @@ export class PeerDialler {
     // "close" follows an error and says it all.
     socket.on("error", () => {});
     socket.once("close", () => {
+      if (localPort !== undefined) this.passage?.close(localPort);
       if (!isConnected) this.again();
     });
   }

@@ -15,6 +15,10 @@ import {
 
 /** How long an old session receives after it is no longer needed. */
 export const OVERLAP_MICROS = 5 * MICROS_PER_SECOND;
+/** Sessions under a contract that was made inactive have this long to move. */
+const MOVE_MICROS = 10 * MICROS_PER_SECOND;
+/** Only the initiator renegotiates; one that has not heard of the change by then is helped. */
+const HELP_MICROS = 5 * MICROS_PER_SECOND;
 
 /** Stops sending under the session; its binding falls back to another live one, if any. */
 export function retireSession(state: SessionsState, session: Session): void {
@@ -29,6 +33,28 @@ export function retireAndClose(state: SessionsState, session: Session, reason: C
   retireSession(state, session);
   session.closeAt = Math.min(session.closeAt, state.now + OVERLAP_MICROS) as Micros;
   session.closeReason = reason;
+}
+
+/** Its contract or generation is over: the session moves to another, and ends when it has. */
+export function leaveContract(state: SessionsState, session: Session): void {
+  const helpAt = session.initiator ? state.now : state.now + HELP_MICROS;
+  session.renewAt = Math.min(session.renewAt, helpAt) as Micros;
+  session.closeAt = Math.min(session.closeAt, state.now + MOVE_MICROS) as Micros;
+  session.closeReason = "contract-ended";
+}
+
+/** Whether the session is on its way to another contract. */
+export function isLeaving(session: Session): boolean {
+  return session.phase === "live" && session.closeReason === "contract-ended";
+}
+
+/** Whether there is a newer generation of one of its contracts. */
+export function isBehind(
+  { contracts, peers }: SessionsState,
+  { peer, myUse, peerUse }: Pick<Session, "peer" | "myUse" | "peerUse">,
+): boolean {
+  const announced = peers[peer]?.config.announced;
+  return !contracts.isNewest(myUse, announced) || !contracts.isNewest(peerUse, announced);
 }
 
 /** Ends the session at once. */

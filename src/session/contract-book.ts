@@ -4,9 +4,10 @@
  * for ever: a contract seen expired stays so when the clock is set back.
  */
 import { toHex } from "../bytes.ts";
-import type { EpochSeconds, TagIndex, WallMillis } from "../units.ts";
+import type { EpochSeconds, WallMillis } from "../units.ts";
 import {
   type Contract,
+  type ContractCarried,
   type ContractRule,
   type ContractUse,
   contractFits,
@@ -17,11 +18,14 @@ import {
 /** A contract whose end is nearer than this is named only when there is no other. */
 const NEAR_END_SECONDS = 30;
 
-export type ContractWish = {
-  readonly tag: TagIndex;
+export type ContractWish = ContractCarried & {
   readonly rule: ContractRule | undefined;
-  /** Newest generations that the peer announced; undefined: it holds what we hold. */
+  /** Newest generations that the peer announced; undefined: nothing is announced here. */
   readonly announced: ReadonlyMap<string, number> | undefined;
+  /** Newest generations that the peer's own messages proved that it holds. */
+  readonly proven?: ReadonlyMap<string, number>;
+  /** Asked where the newest generation is not proven and an older one will do as well. */
+  readonly takesOlder?: () => boolean;
 };
 
 export class ContractBook {
@@ -73,8 +77,8 @@ export class ContractBook {
   choose(wish: ContractWish, pick: (count: number) => number): ContractUse | undefined {
     const all: ContractUse[] = [];
     for (const contract of this.contracts) {
-      if (!this.isActive(contract) || !contractFits(contract, wish.tag, wish.rule)) continue;
-      const generation = this.newestOf(contract, wish.announced);
+      if (!this.isActive(contract) || !contractFits(contract, wish, wish.rule)) continue;
+      const generation = this.generationFor(contract, wish);
       if (generation !== undefined) all.push({ contract, generation });
     }
     const lasting = all.filter((use) => endOfUse(use) > this.seconds + NEAR_END_SECONDS);
@@ -90,15 +94,36 @@ export class ContractBook {
     return secret.endsAt === undefined || secret.endsAt > this.seconds;
   }
 
-  /** The newest generation that both sides hold. */
-  private newestOf(
-    contract: Contract,
-    announced: ReadonlyMap<string, number> | undefined,
-  ): GenerationSecret | undefined {
-    const newest = announced === undefined ? Infinity : announced.get(contract.scId);
-    if (newest === undefined) return undefined;
-    return contract.secrets.findLast(
-      (secret) => secret.generation <= newest && this.isRunning(secret),
+  /** Whether there is no newer generation, of those the peer announced if it does announce. */
+  isNewest(
+    { contract, generation }: ContractUse,
+    announced?: ReadonlyMap<string, number> | undefined,
+  ): boolean {
+    const known = this.byId.get(toHex(contract.scIdBytes));
+    const limit = announced === undefined ? Infinity : (announced.get(contract.scId) ?? 0);
+    const newest = known?.secrets.findLast(
+      (secret) => secret.generation <= limit && this.isRunning(secret),
     );
+    return newest === undefined || newest.generation <= generation.generation;
+  }
+
+  /** The newest generation that both sides hold, as far as that is known. */
+  private generationFor(contract: Contract, wish: ContractWish): GenerationSecret | undefined {
+    const { scId, secrets } = contract;
+    const limit = wish.announced === undefined ? Infinity : wish.announced.get(scId);
+    if (limit === undefined) return undefined;
+    const newest = secrets.findLast(
+      (secret) => secret.generation <= limit && this.isRunning(secret),
+    );
+    const isHeld = (wish.proven?.get(scId) ?? 0) >= (newest?.generation ?? 0);
+    if (newest === undefined || isHeld || wish.announced !== undefined) return newest;
+    const older = secrets.findLast(
+      (secret) => secret.generation < newest.generation && this.isLasting(secret),
+    );
+    return older !== undefined && wish.takesOlder?.() === true ? older : newest;
+  }
+
+  private isLasting({ endsAt }: GenerationSecret): boolean {
+    return endsAt === undefined || endsAt > this.seconds + NEAR_END_SECONDS;
   }
 }

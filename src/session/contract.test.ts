@@ -1,7 +1,13 @@
 /** Contracts: the sample of Fig. 6, every field that can be wrong, and what policy asks of them. */
 import { describe, expect, test } from "bun:test";
 import { AbsError } from "../errors.ts";
-import { type EpochSeconds, type TagIndex, TENANT_TAG, type WallMillis } from "../units.ts";
+import {
+  type EpochSeconds,
+  type PeerIndex,
+  type TagIndex,
+  TENANT_TAG,
+  type WallMillis,
+} from "../units.ts";
 import { type Contract, contractFits, parseContract } from "./contract.ts";
 import { ContractBook } from "./contract-book.ts";
 
@@ -17,6 +23,7 @@ const FIG_6 = {
 };
 const SECRET = { generation: 1, secret: new Uint8Array(32).fill(1) };
 const APP = 1 as TagIndex;
+const PEER = 0 as PeerIndex;
 
 function codeOf(run: () => unknown): string {
   try {
@@ -114,14 +121,34 @@ describe("contractFits", () => {
     ["too long", contract, APP, { maxBusySeconds: 599 }, false],
   ] as const;
   test.each(cases)("%s", (_, candidate, tag, rule, fits) => {
-    expect(contractFits(candidate, tag, rule)).toBe(fits);
+    expect(contractFits(candidate, { peer: PEER, tag }, rule)).toBe(fits);
+  });
+});
+
+describe("scope", () => {
+  const contract = parseContract(FIG_6, [SECRET]);
+  const all = undefined;
+  const cases = [
+    ["everyone", all, all, [true, true, true]],
+    ["this peer", new Set([PEER]), all, [true, true, true]],
+    ["another peer", new Set([1 as PeerIndex]), all, [false, false, false]],
+    // The tenant's own traffic is of no application.
+    ["one application", all, new Set([APP]), [false, true, false]],
+    ["one application of another peer", new Set([1 as PeerIndex]), new Set([APP]), [false, false]],
+  ] as const;
+  test.each(cases)("%s", (_, peers, tags, fits) => {
+    const scoped = { ...contract, scope: { peers, tags } };
+    fits.forEach((fit, tag) => {
+      const carried = { peer: PEER, tag: tag as TagIndex };
+      expect(contractFits(scoped, carried, undefined)).toBe(fit);
+    });
   });
 });
 
 describe("ContractBook", () => {
   const wall = (seconds: number) => (seconds * 1000) as WallMillis;
   const active = { ...parseContract({ ...FIG_6, active: true }, [SECRET]) };
-  const wish = { tag: APP, rule: undefined, announced: undefined };
+  const wish = { peer: PEER, tag: APP, rule: undefined, announced: undefined };
 
   test("a contract expires once, and stays so when the clock is set back", () => {
     const book = new ContractBook([active]);
@@ -157,6 +184,25 @@ describe("ContractBook", () => {
     book.keepTime(wall(1500000100));
     expect(chosen(1)).toBeUndefined();
     expect(book.find(active.scIdBytes, 1)).toBe("contract-unknown");
+  });
+
+  test("generations: the older one is for peers that have not proven the newest", () => {
+    const secrets = [
+      { ...SECRET, endsAt: 1500000100 as EpochSeconds },
+      { ...SECRET, generation: 2 },
+    ];
+    const book = new ContractBook([{ ...active, secrets }]);
+    book.keepTime(wall(1500000000));
+    const chosen = (proven: number, takesOlder: boolean) => {
+      const held = { proven: new Map([[active.scId, proven]]), takesOlder: () => takesOlder };
+      return book.choose({ ...wish, ...held }, () => 0)?.generation.generation;
+    };
+    expect([chosen(1, false), chosen(1, true), chosen(2, true)]).toEqual([2, 1, 2]);
+    // It has less than 30 s left.
+    book.keepTime(wall(1500000075));
+    expect(chosen(1, true)).toBe(2);
+    const use = book.find(active.scIdBytes, 1);
+    expect(typeof use !== "string" && book.isNewest(use)).toBe(false);
   });
 
   test("a contract near its end is named only when there is no other", () => {

@@ -6,7 +6,7 @@
  */
 import { fromHex } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
-import { type EpochSeconds, type TagIndex, TENANT_TAG } from "../units.ts";
+import { type EpochSeconds, type PeerIndex, type TagIndex, TENANT_TAG } from "../units.ts";
 import { HASH_NAMES, type HashName } from "./hashes.ts";
 
 export const ALGORITHM_NAMES = ["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"] as const;
@@ -39,7 +39,20 @@ export type Contract = {
   readonly busySeconds: number;
   readonly idleSeconds: number;
   readonly secrets: readonly GenerationSecret[];
+  /** Absent: everyone of the tenant, for everything. */
+  readonly scope?: ContractScope;
 };
+
+/** Who may use a contract, this agent being among them. */
+export type ContractScope = {
+  /** Undefined: all. */
+  readonly peers: ReadonlySet<PeerIndex> | undefined;
+  /** Applications; undefined: all, and the tenant's own traffic. */
+  readonly tags: ReadonlySet<TagIndex> | undefined;
+};
+
+/** Whose packets a contract is to carry. */
+export type ContractCarried = { readonly peer: PeerIndex; readonly tag: TagIndex };
 
 /** What a policy rule asks of contracts. All that is set must hold. */
 export type ContractRule = {
@@ -150,12 +163,15 @@ function countOf(value: unknown, name: string, least: number): number {
   throw invalid(name, value, `an integer of at least ${least}`);
 }
 
-/** Whether policy and the nature of the contract let it carry packets of this tag. */
+/** Whether policy, scope and the nature of the contract let it carry these packets. */
 export function contractFits(
   contract: Contract,
-  tag: TagIndex,
+  { peer, tag }: ContractCarried,
   rule: ContractRule | undefined,
 ): boolean {
+  const { scope } = contract;
+  if (scope?.peers !== undefined && !scope.peers.has(peer)) return false;
+  if (scope?.tags !== undefined && !scope.tags.has(tag)) return false;
   // A constant proof cannot bind an application to its packets.
   if (contract.quickmode && tag !== TENANT_TAG) return false;
   if (rule === undefined) return true;

@@ -5,7 +5,14 @@
  */
 import type { Micros, Role, SessionSlot } from "../units.ts";
 import { TENANT_TAG } from "../units.ts";
-import { closeSession, OVERLAP_MICROS, retireAndClose, retireSession } from "./closing.ts";
+import {
+  closeSession,
+  isBehind,
+  leaveContract,
+  OVERLAP_MICROS,
+  retireAndClose,
+  retireSession,
+} from "./closing.ts";
 import type { ContractUse } from "./contract.ts";
 import type { DirectionKeys } from "./data-keys.ts";
 import {
@@ -22,6 +29,8 @@ import {
 /** How long a session waits for its first valid DATA. */
 export const UNCONFIRMED_MICROS = 5 * MICROS_PER_SECOND;
 const UNCONFIRMED_PER_BINDING = 2;
+/** A peer that took only an older generation is asked for the newest after this long. */
+export const OLDER_MICROS = 60 * MICROS_PER_SECOND;
 /** How much later a message may arrive than one that was sent after it. */
 const REORDERING_MICROS = MICROS_PER_SECOND;
 
@@ -53,6 +62,9 @@ export function establish(state: SessionsState, agreed: Agreed): Session {
   const busyMicros = busySeconds * MICROS_PER_SECOND;
   const endsAt = endOfSession(agreed);
   const movesAt = moveTimeOf(state, endsAt);
+  // Between 80 and 90 % of the smaller busy lifetime.
+  const renewMicros = busyMicros * (0.8 + 0.1 * state.fraction());
+  const isLess = isBehind(state, agreed) && renewMicros > OLDER_MICROS;
   const role: Role = agreed.tag === TENANT_TAG ? 0 : agreed.role;
   const session: Session = {
     ...kept,
@@ -65,8 +77,7 @@ export function establish(state: SessionsState, agreed: Agreed): Session {
     movesAt: movesAt > state.wall / 1000 ? movesAt : Number.POSITIVE_INFINITY,
     phase: agreed.initiator ? "live" : "unconfirmed",
     provenAt: NEVER,
-    // Between 80 and 90 % of the smaller busy lifetime.
-    renewAt: (now + busyMicros * (0.8 + 0.1 * state.fraction())) as Micros,
+    renewAt: (now + (isLess ? OLDER_MICROS : renewMicros)) as Micros,
     closeAt: agreed.initiator ? NEVER : ((now + UNCONFIRMED_MICROS) as Micros),
     closeReason: "unconfirmed",
     usedAt: now,
@@ -101,6 +112,14 @@ export function beginAsInitiator(state: SessionsState, session: Session): void {
   state.emit({ type: "keepalive", slot: session.slot });
   session.lastSpoke = state.now;
   complete(state, session);
+  leaveIfEnded(state, session);
+}
+
+/** Its contracts were in use when its handshake began. */
+function leaveIfEnded(state: SessionsState, session: Session): void {
+  const { contracts } = state;
+  if (contracts.isUsable(session.myUse) && contracts.isUsable(session.peerUse)) return;
+  leaveContract(state, session);
 }
 
 /** The first valid DATA arrived: docs/wire.md "Confirmation". Later ones change nothing. */
@@ -109,6 +128,7 @@ export function confirm(state: SessionsState, slot: SessionSlot): void {
   if (session === undefined || session.provenAt !== NEVER) return;
   session.provenAt = state.now;
   session.lastHeard = state.now;
+  state.prove(session.peer, session.myUse);
   if (session.phase === "unconfirmed") confirmAsResponder(state, session);
   else if (session.initiator) endReplaced(state, session);
 }
@@ -122,6 +142,7 @@ function confirmAsResponder(state: SessionsState, session: Session): void {
   }
   takeOver(state, session, true);
   complete(state, session);
+  leaveIfEnded(state, session);
   // So that the initiator knows, and ends the session before in its turn.
   state.emit({ type: "keepalive", slot: session.slot });
   session.lastSpoke = state.now;

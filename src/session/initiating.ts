@@ -17,7 +17,7 @@ import {
 import { closeSession } from "./closing.ts";
 import { contractFits } from "./contract.ts";
 import { COOKIE_LIFE_MICROS, openCookie } from "./cookies.ts";
-import { beginAsInitiator, establish } from "./establishing.ts";
+import { beginAsInitiator, establish, OLDER_MICROS } from "./establishing.ts";
 import { readResponse, sessionKeys, tokenHolds, writeInitiation } from "./key-agreement.ts";
 import { mac1Holds, writeMacs } from "./mac.ts";
 import { type Refusal, type Refused, refused } from "./refusals.ts";
@@ -149,7 +149,7 @@ function fail(state: SessionsState, { peer, tag, role }: Binding, reason: FailRe
 /** One attempt: new ephemeral key, stamp and index. The answer to the attempt before is void. */
 function attempt(state: SessionsState, pending: Pending): void {
   const peer = state.peerAt(pending.peer);
-  const use = peer && state.chooseContract(pending.peer, pending.tag);
+  const use = peer && state.chooseContract(pending, () => takesOlder(state, pending, peer));
   if (peer === undefined || use === undefined) {
     abandon(state, pending, peer === undefined ? "unknown-peer" : "no-contract");
     return;
@@ -182,6 +182,15 @@ function attempt(state: SessionsState, pending: Pending): void {
   pending.nextAttemptAt = (pending.startedAt + wait * jitter) as Micros;
   if (save !== undefined) state.emit({ type: "persist-stamp", stamp: save });
   sendInitiation(state, pending, peer);
+}
+
+/**
+ * Where nobody has announced what the peer holds, every other attempt is under the older of two
+ * generations: a peer that has not got the newest yet does not answer to that.
+ */
+function takesOlder(state: SessionsState, { attempts }: Pending, peer: PeerState): boolean {
+  const isOdd = attempts % 2 === 1;
+  return state.now < peer.olderUntil ? !isOdd : isOdd;
 }
 
 function sendInitiation(state: SessionsState, pending: Pending, peer: PeerState): void {
@@ -262,7 +271,7 @@ function finishHandshake(
   if (use === undefined || noise === undefined) return "unexpected";
   const peerUse = state.contracts.find(message.scId, message.generation);
   if (typeof peerUse === "string") return peerUse;
-  if (!contractFits(peerUse.contract, tag, state.config.contractRule?.(peer, tag))) {
+  if (!contractFits(peerUse.contract, { peer, tag }, state.config.contractRule?.(peer, tag))) {
     return "contract-refused";
   }
   const read = readResponse(noise, message, peerUse);
@@ -276,6 +285,12 @@ function finishHandshake(
     { use: peerUse, token: read.payload.token },
   );
   forgetPending(state, pending);
+  for (const held of [use, peerUse]) state.prove(peer, held);
+  const known = state.peers[peer];
+  const isNewest = state.contracts.isNewest(use);
+  if (known !== undefined) {
+    known.olderUntil = isNewest ? state.now : ((state.now + OLDER_MICROS) as Micros);
+  }
   const session = establish(state, {
     peer,
     tag,

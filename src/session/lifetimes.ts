@@ -4,20 +4,21 @@
  * Ages are measured by the monotonic clock; ends of contracts are read off our own wall clock.
  */
 import { type EpochSeconds, type Micros, TENANT_TAG } from "../units.ts";
-import { closeSession, retireAndClose } from "./closing.ts";
-import { type Contract, endOfUse } from "./contract.ts";
+import { closeSession, isBehind, isLeaving, leaveContract, retireAndClose } from "./closing.ts";
+import { type Contract, type ContractUse, endOfUse } from "./contract.ts";
 import { abandon, startHandshake } from "./initiating.ts";
 import type { PeerConfig, TagConfig } from "./session-api.ts";
 import {
   bindingKey,
   MICROS_PER_SECOND,
   moveTimeOf,
+  NEVER,
   type Session,
   type SessionsState,
 } from "./sessions-state.ts";
 
-/** Sessions under a contract that was made inactive have this long to move. */
-const MOVE_MICROS = 10 * MICROS_PER_SECOND;
+/** Sessions go to a new generation within this long, at random, so that not all do at once. */
+const NEW_GENERATION_MICROS = 2 * MICROS_PER_SECOND;
 
 /** What is due on this session by now. */
 export function ageSession(state: SessionsState, session: Session): void {
@@ -34,13 +35,16 @@ export function ageSession(state: SessionsState, session: Session): void {
   }
 }
 
-/** Only the initiator renegotiates; the session in use stays until the new one stands. */
+/**
+ * Only the initiator renegotiates, but where a contract is over; the session in use stays until the
+ * new one stands.
+ */
 function renew(state: SessionsState, session: Session, wallSeconds: number): void {
-  if (!session.initiator) return;
+  if (!session.initiator && !isLeaving(session)) return;
   if (state.now >= session.renewAt) {
     startHandshake(state, session, session);
   } else if (wallSeconds >= session.movesAt) {
-    const choice = state.chooseContract(session.peer, session.tag);
+    const choice = state.chooseContract(session);
     session.movesAt = Number.POSITIVE_INFINITY;
     if (choice === undefined || endOfUse(choice) <= session.endsAt) return;
     session.renewAt = state.now;
@@ -59,21 +63,31 @@ export function expireContracts(state: SessionsState): void {
 /** New contracts, states or generations: sessions under what is gone move at once. */
 export function changeContracts(state: SessionsState, contracts: readonly Contract[]): void {
   state.contracts.replace(contracts);
+  for (const peer of state.peers) peer.olderUntil = state.now;
   for (const session of [...state.sessions.values()]) {
     const uses = [session.myUse, session.peerUse].map((use) =>
       state.contracts.find(use.contract.scIdBytes, use.generation.generation),
     );
     const known = uses.filter((use) => typeof use !== "string");
-    if (known.length === uses.length) {
-      session.endsAt = Math.min(...known.map(endOfUse)) as EpochSeconds;
-      session.movesAt = moveTimeOf(state, session.endsAt);
-    } else if (session.phase === "live") {
-      session.renewAt = state.now;
-      session.closeAt = Math.min(session.closeAt, state.now + MOVE_MICROS) as Micros;
-      session.closeReason = "contract-ended";
+    if (known.length === uses.length) stay(state, session, known);
+    else if (session.phase === "live" && !isLeaving(session)) {
+      leaveContract(state, session);
       renew(state, session, state.wall / 1000);
-    } else if (session.phase === "unconfirmed") closeSession(state, session, "contract-ended");
+    }
   }
+}
+
+/** Its contracts go on, perhaps shorter, perhaps again, perhaps with a new generation. */
+function stay(state: SessionsState, session: Session, uses: readonly ContractUse[]): void {
+  session.endsAt = Math.min(...uses.map(endOfUse)) as EpochSeconds;
+  session.movesAt = moveTimeOf(state, session.endsAt);
+  if (isLeaving(session)) {
+    session.closeAt = NEVER;
+    session.closeReason = "unconfirmed";
+  }
+  if (!session.initiator || !isBehind(state, session)) return;
+  const soon = state.now + NEW_GENERATION_MICROS * state.fraction();
+  session.renewAt = Math.min(session.renewAt, soon) as Micros;
 }
 
 /**

@@ -108,7 +108,7 @@ function judgeClaim(
   // Role 1 brings the receiver's own tag: what counts is that replies of it are expected.
   if (payload.role === 0 && !state.isEntitled(peer, tag)) return "tag";
   if (payload.role === 1 && !state.config.hasAllowedFlow(peer, tag)) return "role";
-  if (!contractFits(use.contract, tag, state.config.contractRule?.(peer, tag))) {
+  if (!contractFits(use.contract, { peer, tag }, state.config.contractRule?.(peer, tag))) {
     return "contract-refused";
   }
   return tokenHolds(use, payload) ? tag : "token";
@@ -118,7 +118,9 @@ function judgeClaim(
 function respond(state: SessionsState, claim: Claim, event: HandshakeEvent): Refusal | undefined {
   const { peer, tag, message, read } = claim;
   const peerState = state.peerAt(peer);
-  const myUse = state.chooseContract(peer, tag);
+  state.prove(peer, claim.use);
+  // The initiator comes again when it does not hold what we name.
+  const myUse = state.chooseContract(claim, () => state.fraction() < 0.5);
   if (peerState === undefined || myUse === undefined) return "contract-none";
   makeRoomForUnconfirmed(state, claim);
   const slot = state.takeSlot(peer);

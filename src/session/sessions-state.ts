@@ -8,7 +8,7 @@ import { toHex } from "../bytes.ts";
 import { assert } from "../errors.ts";
 import type { EpochSeconds, Micros, PeerIndex, Role, SessionSlot, WallMillis } from "../units.ts";
 import { type TagIndex, TENANT_TAG } from "../units.ts";
-import { type ContractUse, endOfUse } from "./contract.ts";
+import { type ContractCarried, type ContractUse, endOfUse } from "./contract.ts";
 import { ContractBook } from "./contract-book.ts";
 import { CookieIssuer } from "./cookies.ts";
 import type { Identity } from "./key-agreement.ts";
@@ -123,6 +123,10 @@ export type PeerState = {
   isCompleted: boolean;
   sessionCount: number;
   hintAt: Micros;
+  /** By SC-ID, the newest generation that it proved to hold. */
+  readonly proven: Map<string, number>;
+  /** Until then handshakes with it begin with the older of two generations. */
+  olderUntil: Micros;
 };
 
 export class SessionsState {
@@ -198,6 +202,8 @@ export class SessionsState {
       isCompleted: false,
       sessionCount: before?.sessionCount ?? 0,
       hintAt: Number.NEGATIVE_INFINITY as Micros,
+      proven: new Map(),
+      olderUntil: 0 as Micros,
     };
   }
 
@@ -259,16 +265,31 @@ export class SessionsState {
     this.slots.give(slot, this.now, wasInstalled);
   }
 
-  /** A contract to name in a message to this peer about this tag. */
-  chooseContract(peer: PeerIndex, tag: TagIndex): ContractUse | undefined {
+  /**
+   * A contract to name in a message to this peer about this tag. `takesOlder` is asked where the
+   * peer may not hold the newest generation yet.
+   */
+  chooseContract(
+    { peer, tag }: ContractCarried,
+    takesOlder: () => boolean = () => false,
+  ): ContractUse | undefined {
+    const known = this.peers[peer];
     return this.contracts.choose(
       {
-        tag,
+        ...{ peer, tag, takesOlder },
         rule: this.config.contractRule?.(peer, tag),
-        announced: this.peers[peer]?.config.announced,
+        announced: known?.config.announced,
+        ...(known === undefined ? {} : { proven: known.proven }),
       },
       (count) => Math.floor(this.fraction() * count),
     );
+  }
+
+  /** A message of the peer was under this secret: it holds that generation. */
+  prove(peer: PeerIndex, { contract, generation }: ContractUse): void {
+    const proven = this.peers[peer]?.proven;
+    if ((proven?.get(contract.scId) ?? 0) >= generation.generation) return;
+    proven?.set(contract.scId, generation.generation);
   }
 
   tagBytes(tag: TagIndex): Uint8Array {

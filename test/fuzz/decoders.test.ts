@@ -17,5 +17,5 @@ test(
       { ...FRUGAL.environment, SEED: String(seed), DECODER_SECONDS: String(SECONDS) },
       FRUGAL.flags,
     ),
-  (3 * SECONDS + 60) * 1_000,
+  (4 * SECONDS + 60) * 1_000,
 );

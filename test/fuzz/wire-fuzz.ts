@@ -5,7 +5,7 @@
 import type { Sessions } from "../../src/session/sessions.ts";
 import { type Micros, TENANT_TAG, type WallMillis } from "../../src/units.ts";
 import { HANDSHAKE } from "../../src/wire/header.ts";
-import { cookieFrom, forgeInitiation, hand, sentBy } from "../session/forging.ts";
+import { askCookie, forgeInitiation, hand, sentBy } from "../session/forging.ts";
 import { APP1, PEER } from "../session/setup.ts";
 import { START_WALL } from "../session/simulated-network.ts";
 import { mutate } from "./decoder-mutator.ts";
@@ -35,7 +35,7 @@ export class WireFuzz {
   private micros = 1_000_000;
 
   constructor(private readonly prng: Prng) {
-    this.cookies = this.responders.map((machine) => cookieFrom(machine));
+    this.cookies = this.responders.map((machine) => askCookie(machine));
   }
 
   get wall(): WallMillis {
@@ -80,7 +80,7 @@ export class WireFuzz {
     // A cookie lives for two minutes of the machines' time.
     if (this.prng.below(100) > 0) return;
     this.responders.forEach((machine, i) => {
-      this.cookies[i] = cookieFrom(machine);
+      this.cookies[i] = askCookie(machine) ?? this.cookies[i];
     });
   }
 
@@ -127,8 +127,10 @@ export class WireFuzz {
     const machine = this.responders[at];
     const seed = this.seeds[0];
     if (machine === undefined || seed === undefined) return;
-    // The cookie at hand may have died of age.
-    const cookie = cookieFrom(machine);
+    // The cookie at hand may have died of age. The flood before this one may have used up the
+    // replies: the clock stands between two of them now and then.
+    const cookie = askCookie(machine);
+    if (cookie === undefined) return;
     for (let i = 0; i < 1200; i++) hand(machine, seed, { underLoad: true, mac1Checked: true });
     const message = forgeInitiation({ cookie, plan: { role: 1 } });
     for (let i = 0; i < 60; i++) hand(machine, message, { underLoad: true, mac1Checked: true });

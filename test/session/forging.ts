@@ -181,10 +181,18 @@ export function sentBy(outputs: readonly SessionsOutput[]): Uint8Array[] {
 
 /** The cookie that B gives A. */
 export function cookieFrom(b: Sessions): Uint8Array {
+  const cookie = askCookie(b);
+  if (cookie === undefined) throw new Error("B gave no cookie");
+  return cookie;
+}
+
+/** As `cookieFrom`; undefined while B's cookie replies are at their rate limit. */
+export function askCookie(b: Sessions): Uint8Array | undefined {
   const initiation = forgeInitiation();
   const [reply] = sentBy(hand(b, initiation, { underLoad: true }));
-  const decoded = reply === undefined ? "length" : decodeCookieReply(reply);
-  if (typeof decoded === "string") throw new Error("B gave no cookie");
+  if (reply === undefined) return undefined;
+  const decoded = decodeCookieReply(reply);
+  if (typeof decoded === "string") throw new Error(`not a cookie reply: ${decoded}`);
   const mac1 = initiation.subarray(INITIATION.mac1, INITIATION.mac2);
   const cookie = openCookie(decoded, KEYS_B.publicKey, mac1);
   if (cookie === undefined) throw new Error("the cookie does not open");

@@ -1,0 +1,95 @@
+/**
+ * The agent's part in the ledger: a node in a thread of its own, contracts from its SCD into the
+ * session machine, and its connections through the data plane. docs/provisioning.md "With a
+ * ledger". Nothing waits for the ledger: the agent begins with what its replica holds.
+ */
+import type { EventLog } from "../observe/event-log.ts";
+import type { Contract } from "../session/contract.ts";
+import { ContractSource } from "./contract-source.ts";
+import { LedgerThread } from "./ledger-thread.ts";
+import { DataPlanePassage } from "./peer-passage.ts";
+import type { Provisioning } from "./provisioning.ts";
+import type { LedgerSettings } from "./provisioning-ledger.ts";
+import type { WorkerLink } from "./worker-link.ts";
+
+/** To read a long chain takes seconds; what comes later is taken when it comes. */
+const READ_WAIT_MS = 20_000;
+
+export class AgentLedger {
+  #contracts: readonly Contract[] = [];
+
+  private constructor(
+    readonly thread: LedgerThread,
+    readonly source: ContractSource,
+  ) {}
+
+  /**
+   * Starts the node as far as its disk goes; undefined: no ledger is provisioned.
+   * @throws AbsError for what is wrong with its folder
+   */
+  static async open(
+    provisioning: Provisioning,
+    events: EventLog,
+  ): Promise<AgentLedger | undefined> {
+    const { ledger } = provisioning;
+    if (ledger === undefined) return undefined;
+    const thread = new LedgerThread(
+      { dir: ledger.directory, listen: ledger.listen, scIds: idsOf(ledger) },
+      events,
+    );
+    const source = new ContractSource(ledger, provisioning, (event) => events.write(event));
+    const own = new AgentLedger(thread, source);
+    await thread.untilRead(READ_WAIT_MS);
+    own.#contracts = source.take(thread.contracts ?? []);
+    return own;
+  }
+
+  /** As they now are, for sessions that begin. */
+  get contracts(): readonly Contract[] {
+    return this.#contracts;
+  }
+
+  /**
+   * The data plane forwards, and sessions run.
+   * @param changed called with all contracts whenever one has changed
+   */
+  join(worker: WorkerLink, changed: (contracts: readonly Contract[]) => void): void {
+    const passage = new DataPlanePassage(worker);
+    this.thread.join({
+      changed: (scd) => {
+        this.#contracts = this.source.take(scd);
+        changed(this.#contracts);
+      },
+      pass: (flow) => passage.open(flow),
+      passEnded: (localPort) => passage.close(localPort),
+      admit: (port, hosts) => passage.admit(port, hosts),
+      lost: () => passage.closeAll(),
+    });
+  }
+
+  /**
+   * Other secrets, peers or tags in the running agent; the node and its folder stay.
+   * @returns all contracts, for the session machine
+   */
+  replace(provisioning: Provisioning): readonly Contract[] {
+    const { ledger } = provisioning;
+    if (ledger === undefined) return this.#contracts;
+    this.thread.watch(idsOf(ledger));
+    this.#contracts = this.source.replace(ledger, provisioning);
+    return this.#contracts;
+  }
+
+  /** For `abs agent status`: height, peers, and how each contract stands. */
+  async status(): Promise<Readonly<Record<string, unknown>>> {
+    const node = await this.thread.status();
+    return { running: node !== undefined, ...node, contracts: this.source.statuses };
+  }
+
+  async stop(): Promise<void> {
+    await this.thread.stop();
+  }
+}
+
+function idsOf({ contracts }: LedgerSettings): string[] {
+  return contracts.map(({ scId }) => scId);
+}

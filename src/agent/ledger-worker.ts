@@ -1,0 +1,144 @@
+/**
+ * The thread of an agent's ledger node: its disk syncs block, and packets and handshakes do not
+ * wait for it. design/README.md "Threads of an agent process". It runs what `abs validator run`
+ * runs; events, the state of contracts and what the data plane must let through go to the main
+ * thread (ledger-messages.ts).
+ */
+import { AbsError, messageOf } from "../errors.ts";
+import { LedgerProcess } from "../node/ledger-process.ts";
+import { ScdWatch } from "../node/scd-watch.ts";
+import { openJournal } from "../node/store-journal.ts";
+import type { PeerPassage } from "../peer/peer-passage.ts";
+import type { FromLedger, LedgerPlan, ToLedger } from "./ledger-messages.ts";
+
+declare const self: Worker;
+
+/** Above what kernels choose from by themselves (ip_local_port_range ends at 60,999). */
+const LOCAL_PORT_MIN = 61_000;
+const LOCAL_PORT_MAX = 65_535;
+
+function tell(message: FromLedger): void {
+  self.postMessage(message);
+}
+
+/** Calls are announced to the data plane, which answers when it knows of them. */
+class MainThreadPassage implements PeerPassage {
+  readonly #asked = new Map<number, (isOpen: boolean) => void>();
+  readonly #localPorts = new Set<number>();
+  #number = 0;
+
+  async open(host: string, port: number): Promise<number | undefined> {
+    const localPort = this.#freePort();
+    this.#localPorts.add(localPort);
+    const number = ++this.#number;
+    const answered = new Promise<boolean>((resolve) => this.#asked.set(number, resolve));
+    tell({ kind: "pass", number, flow: { localPort, host, port } });
+    if (await answered) return localPort;
+    this.#localPorts.delete(localPort);
+    return undefined;
+  }
+
+  close(localPort: number): void {
+    this.#localPorts.delete(localPort);
+    tell({ kind: "passEnded", localPort });
+  }
+
+  listen(port: number): void {
+    tell({ kind: "listening", port });
+  }
+
+  meet(hosts: readonly string[]): void {
+    tell({ kind: "callers", hosts: [...new Set(hosts)] });
+  }
+
+  answered(number: number, isOpen: boolean): void {
+    this.#asked.get(number)?.(isOpen);
+    this.#asked.delete(number);
+  }
+
+  /** A random one: the last use of a port may still be in TIME-WAIT. */
+  #freePort(): number {
+    for (;;) {
+      const span = LOCAL_PORT_MAX - LOCAL_PORT_MIN + 1;
+      const port = LOCAL_PORT_MIN + Math.floor(Math.random() * span);
+      if (!this.#localPorts.has(port)) return port;
+    }
+  }
+}
+
+class LedgerWorker {
+  readonly passage = new MainThreadPassage();
+  readonly process: LedgerProcess;
+  #watch: ScdWatch;
+  #told = "";
+
+  constructor(plan: LedgerPlan) {
+    const { dir, listen } = plan;
+    this.process = LedgerProcess.open({
+      ...{ role: "validator", dir, listen, openJournal, isLocked: true, passage: this.passage },
+      events: { write: (event) => tell({ kind: "event", event }) },
+      onBlock: ({ block }) => {
+        this.#watch.note(block);
+        this.#tellContracts();
+      },
+    });
+    this.#watch = this.#watchOf(plan.scIds);
+    this.#tellContracts();
+    // Whoever waits for the end of a node that failed is the main thread.
+    this.process.ended.catch(fail);
+  }
+
+  take(message: ToLedger): void {
+    switch (message.kind) {
+      case "join":
+        this.process.join().catch(fail);
+        break;
+      case "watch":
+        this.#watch = this.#watchOf(message.scIds);
+        this.#tellContracts();
+        break;
+      case "status":
+        tell({ kind: "status", number: message.number, status: this.process.status() });
+        break;
+      case "observe":
+        this.process.runner.take({ kind: "observe", reason: message.reason });
+        break;
+      case "passed":
+        this.passage.answered(message.number, message.isOpen);
+        break;
+      case "stop":
+        this.process.stop();
+        tell({ kind: "stopped" });
+    }
+  }
+
+  #watchOf(scIds: readonly string[]): ScdWatch {
+    const { participant, options } = this.process.runner;
+    return new ScdWatch(scIds, participant.chain, options.journal.history);
+  }
+
+  /** Only what has changed: most blocks are about somebody else's contracts. */
+  #tellContracts(): void {
+    const contracts = this.#watch.contracts(this.process.runner.participant.chain);
+    const text = JSON.stringify(contracts);
+    if (text === this.#told) return;
+    this.#told = text;
+    tell({ kind: "contracts", contracts });
+  }
+}
+
+function fail(thrown: unknown): void {
+  const code = thrown instanceof AbsError ? thrown.code : "LEDGER_FAILED";
+  tell({ kind: "failed", code, message: messageOf(thrown) });
+}
+
+let worker: LedgerWorker | undefined;
+
+self.onmessage = ({ data }: MessageEvent<ToLedger>) => {
+  if (data.kind !== "open") return worker?.take(data);
+  try {
+    worker = new LedgerWorker(data.plan);
+  } catch (thrown) {
+    fail(thrown);
+  }
+};
