@@ -12,7 +12,7 @@ import {
   type JsonObject,
   type JsonValue,
 } from "../chain/canonical-json.ts";
-import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
+import { encodeSignedCertificate, signedCertificateJson } from "../chain/identity-certificate.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { drawSecrets, loadKeys, type NodeSecrets, type OwnKeys } from "../node/node-keys.ts";
 import type { AgentState, NeighbourWords, StateContract, StateTag } from "./agent-state.ts";
@@ -23,6 +23,9 @@ export const AGENT_FOLDER = {
   manager: "manager.json",
   certificate: "certificate.json",
   policy: "policy.yaml",
+  /** With keys and certificate they make this folder one of a node of the ledger. */
+  genesis: "genesis.json",
+  peers: "peers.json",
   provisioning: "provisioning.json",
 } as const;
 
@@ -87,12 +90,15 @@ export function writeAgentFolder(
     replace(agentFile(dir, "manager"), canonicalText(known));
     replace(agentFile(dir, "certificate"), encodeSignedCertificate(state.own.certificate));
     replace(agentFile(dir, "policy"), state.policy);
+    replace(agentFile(dir, "genesis"), state.ledger.genesis);
+    const peers = [state.ledger.master, ...state.neighbours.map(({ certificate }) => certificate)];
+    replace(agentFile(dir, "peers"), canonicalJson(peers.map(signedCertificateJson)));
     const file = canonicalJson(provisioningOf(state, secrets));
     replace(agentFile(dir, "provisioning"), file);
   });
 }
 
-/** The provisioning file's content; the contracts are those that a session can be built with. */
+/** The provisioning file's content: terms of the contracts come from the ledger. */
 export function provisioningOf(state: AgentState, secrets: NodeSecrets): JsonObject {
   const { own } = state;
   const { certificate } = own.certificate;
@@ -107,9 +113,8 @@ export function provisioningOf(state: AgentState, secrets: NodeSecrets): JsonObj
     tags: state.tags.map(tagOf),
     peers: state.neighbours.map(peerOf),
     carriers: { ipProtocol: state.ipProtocol, udpPort: state.udpPort },
-    contracts: state.contracts
-      .filter(({ entry }) => entry.encryptionAlgo !== "rsa256" && entry.active !== "expired")
-      .map(contractOf),
+    ledger: { directory: "." },
+    contracts: state.contracts.map(contractOf),
     signatures: JSON.parse(state.signatures) as JsonValue,
     policy: { file: AGENT_FOLDER.policy },
   };
@@ -126,12 +131,7 @@ function peerOf({ name, mode, groups, tags, certificate }: NeighbourWords): Json
 
 function contractOf({ entry, secrets }: StateContract): JsonObject {
   return {
-    ...{ "sc-id": entry.scId, encryption_algo: entry.encryptionAlgo, hash_algo: entry.hashAlgo },
-    ...{ protection: entry.protection, quickmode: entry.quickmode, active: `${entry.active}` },
-    "sc-lifetime": entry.scLifetime,
-    lifetime: {
-      ...{ keyregen: entry.keyregen, busytime: entry.busySeconds, idletime: entry.idleSeconds },
-    },
+    "sc-id": entry.scId,
     secrets: secrets.map(({ generation, secret }) => ({ generation, secret: secret.toHex() })),
   };
 }

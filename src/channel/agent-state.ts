@@ -23,6 +23,7 @@ const CONTRACTS_MAX = 4096;
 const GENERATIONS_MAX = 16;
 const LIST_MAX = 64;
 const DOCUMENT_CHARACTERS_MAX = 1024 * 1024;
+const GENESIS_BYTES_MAX = 1024 * 1024;
 const COUNT_MAX = 2 ** 32 - 1;
 
 /** What is said of every agent; addresses, carrier and keys are in its certificate. */
@@ -42,6 +43,9 @@ export type StateContract = {
   readonly secrets: readonly { readonly generation: number; readonly secret: Uint8Array }[];
 };
 
+/** The tenant's ledger: how it begins, and its master's certificate. */
+export type StateLedger = { readonly genesis: Uint8Array; readonly master: SignedCertificate };
+
 export type AgentState = {
   /** Of the tenant; counts up. */
   readonly version: number;
@@ -52,6 +56,7 @@ export type AgentState = {
   readonly tags: readonly StateTag[];
   readonly neighbours: readonly NeighbourWords[];
   readonly contracts: readonly StateContract[];
+  readonly ledger: StateLedger;
   /** Documents as they were applied: YAML or JSON. */
   readonly policy: string;
   readonly signatures: string;
@@ -73,6 +78,10 @@ export function stateJson(state: AgentState): JsonObject {
       entry: contractJson(entry),
       secrets: secrets.map(({ generation, secret }) => ({ generation, secret: secret.toHex() })),
     })),
+    ledger: {
+      genesis: state.ledger.genesis.toHex(),
+      master: signedCertificateJson(state.ledger.master),
+    },
     policy: state.policy,
     signatures: state.signatures,
   };
@@ -90,6 +99,7 @@ export function readState(fields: JsonFields): AgentState {
   const own = fields.object("own");
   const tenant = fields.object("tenant");
   const carriers = fields.object("carriers");
+  const ledger = fields.object("ledger");
   const state: AgentState = {
     version: fields.integer("version", 1, COUNT_MAX),
     own: { ...readAgent(own), stage: own.oneOf("stage", STAGES) },
@@ -101,10 +111,14 @@ export function readState(fields: JsonFields): AgentState {
       return { ...readAgent(part), trustLevel: part.integer("trust_level", 0, 100) };
     }),
     contracts: readEach(fields, "contracts", CONTRACTS_MAX, readContract),
+    ledger: {
+      genesis: ledger.bytes("genesis", GENESIS_BYTES_MAX),
+      master: readCertificate(ledger, "master"),
+    },
     policy: fields.text("policy", DOCUMENT_CHARACTERS_MAX),
     signatures: fields.text("signatures", DOCUMENT_CHARACTERS_MAX),
   };
-  for (const part of [own, tenant, carriers]) fields.close(part);
+  for (const part of [own, tenant, carriers, ledger]) fields.close(part);
   return state;
 }
 
@@ -114,15 +128,15 @@ function readAgent(fields: JsonFields): AgentWords {
     mode: fields.oneOf("mode", MODES),
     groups: fields.sortedTexts("groups", LIST_MAX, NAME_CHARACTERS_MAX),
     tags: fields.sortedTexts("tags", LIST_MAX, NAME_CHARACTERS_MAX),
-    certificate: readCertificate(fields),
+    certificate: readCertificate(fields, "certificate"),
   };
 }
 
-function readCertificate(fields: JsonFields): SignedCertificate {
-  const value = jsonOf(fields, "certificate");
+function readCertificate(fields: JsonFields, name: string): SignedCertificate {
+  const value = jsonOf(fields, name);
   const read = decodeSignedCertificate(canonicalJson(value));
   if ("signed" in read) return read.signed;
-  fields.complain("certificate", read.complaint);
+  fields.complain(name, read.complaint);
   return undefined as never; // nobody uses what has a complaint
 }
 

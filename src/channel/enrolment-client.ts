@@ -3,13 +3,15 @@
  * token says and nothing else: the host key it meets, and the key that signs every certificate. Its
  * keys exist before it begins, so that a try that was cut short is repeated with the same.
  */
+
+import { chainIdOf, parseGenesis } from "../chain/genesis-file.ts";
 import {
   certificateHash,
   decodeSignedCertificate,
   isIssuedBy,
   type SignedCertificate,
 } from "../chain/identity-certificate.ts";
-import type { PublicKey } from "../chain/ledger-units.ts";
+import type { ChainId, PublicKey } from "../chain/ledger-units.ts";
 import { possessionHash } from "../chain/registration.ts";
 import { AbsError } from "../errors.ts";
 import { createLedgerCrypto } from "../node/ledger-crypto.ts";
@@ -27,7 +29,7 @@ import {
 } from "./enrolment-messages.ts";
 import { type EnrolmentToken, fingerprintOfDigest } from "./enrolment-token.ts";
 import { ENROLMENT, frameOf } from "./message-reading.ts";
-import { type PublicKeys, proveKeys, type Transcript } from "./possession.ts";
+import { proveKeys, publicKeysOf, type Transcript } from "./possession.ts";
 
 export type Enrolling = {
   readonly token: EnrolmentToken;
@@ -36,15 +38,6 @@ export type Enrolling = {
   /** Given the own address that reaches the manager. */
   readonly machine: (localAddress: string) => AgentMachine;
 };
-
-export function publicKeysOf(keys: OwnKeys): PublicKeys {
-  return {
-    ledgerPub: keys.ledger.signer.publicKey,
-    sessionPub: Buffer.from(keys.session.publicKey).toString("hex"),
-    sshPub: keys.sshPub,
-    vrfPub: keys.ledger.vrf.publicKey,
-  };
-}
 
 /** @throws AbsError of the connection, or with the manager's refusal */
 export async function enrol(enrolling: Enrolling): Promise<AgentState> {
@@ -118,14 +111,24 @@ export function checkState(
     mine.sessionPub === keys.sessionPub &&
     mine.sshPub === keys.sshPub &&
     mine.vrfPub === keys.vrfPub;
-  const bad = [own, ...neighbours].find(({ certificate }) => !isGood(certificate));
-  if (isMine && bad === undefined) return;
-  const what = bad === undefined ? "our certificate is over other keys" : `that of ${bad.name}`;
+  const master = { name: "the ledger's master", certificate: state.ledger.master };
+  const bad = [own, ...neighbours, master].find(({ certificate }) => !isGood(certificate));
+  const isLedgers = isLedgerOf(state, managerKey, mine.chainId);
+  if (isMine && isLedgers && bad === undefined) return;
+  const whose = bad === undefined ? "our certificate is over other keys" : `that of ${bad.name}`;
+  const what = isLedgers ? whose : "the genesis file is not of this manager's ledger";
   throw new AbsError(
     "MANAGER_CERTIFICATE_WRONG",
-    `A certificate is not what this manager may sign: ${what}.`,
+    `What came is not what this manager may give us: ${what}.`,
     "Nothing was written. Tell the manager's administrator.",
   );
+}
+
+/** The genesis file must be what our certificate names, and have our manager for its master. */
+function isLedgerOf(state: AgentState, managerKey: PublicKey, chainId: ChainId): boolean {
+  const read = parseGenesis(state.ledger.genesis);
+  if ("complaint" in read) return false;
+  return chainIdOf(read.file) === chainId && read.file.masterPub === managerKey;
 }
 
 /** A log-in that is refused means that the manager never gave this token, or has taken it back. */

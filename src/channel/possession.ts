@@ -40,6 +40,15 @@ export type PublicKeys = {
   readonly vrfPub: VrfPublicKey;
 };
 
+export function publicKeysOf(keys: OwnKeys): PublicKeys {
+  return {
+    ledgerPub: keys.ledger.signer.publicKey,
+    sessionPub: Buffer.from(keys.session.publicKey).toString("hex"),
+    sshPub: keys.sshPub,
+    vrfPub: keys.ledger.vrf.publicKey,
+  };
+}
+
 /** Everything that the proofs are about. */
 export type Transcript = {
   readonly managerKey: PublicKey;

@@ -4,6 +4,7 @@
  */
 import type { AdminRole } from "./administrators.ts";
 import type { ManagerState } from "./manager-state.ts";
+import type { Tenant } from "./tenants.ts";
 
 export type OptionSpec = {
   readonly type: "string" | "boolean";
@@ -22,6 +23,15 @@ export type CommandWords = {
   readonly rest: readonly string[];
 };
 
+/** The ledgers of the tenants, as far as commands touch them. */
+export type LedgerSeams = {
+  /** @throws AbsError PEER_PORT_BUSY */
+  readonly start: (tenant: Tenant) => Promise<void>;
+  /** The database has changed: what the chain lacks is proposed. */
+  readonly reconcile: (tenant: string) => void;
+  readonly status: (tenant: string) => Readonly<Record<string, unknown>>;
+};
+
 export type CommandContext = {
   readonly state: ManagerState;
   /** The administrator's name. */
@@ -30,6 +40,7 @@ export type CommandContext = {
   /** Ends connections at once. */
   readonly cutAgent: (nodeId: string) => void;
   readonly cutAdministrator: (name: string) => void;
+  readonly ledgers: LedgerSeams;
 };
 
 /** For `--output json`, and for people. */
@@ -43,5 +54,8 @@ export type AdminCommand = {
   /** Names of the words without option, all of them needed. */
   readonly words: readonly string[];
   readonly options: Readonly<Record<string, OptionSpec>>;
-  readonly run: (words: CommandWords, context: CommandContext) => CommandAnswer;
+  readonly run: (
+    words: CommandWords,
+    context: CommandContext,
+  ) => CommandAnswer | Promise<CommandAnswer>;
 };

@@ -137,6 +137,7 @@ const set: AdminCommand = {
       for (const { nodeId } of nodes) state.nodes.change(nodeId, change);
       for (const name of new Set(nodes.map((node) => node.tenant))) state.tenants.countUp(name);
     });
+    for (const name of new Set(nodes.map((node) => node.tenant))) context.ledgers.reconcile(name);
     return { value: { changed: nodes.length }, text: `${nodes.length} changed` };
   },
 };
@@ -159,6 +160,7 @@ const revoke: AdminCommand = {
         state.tenants.countUp(tenant);
       });
       cutAgent(nodeId);
+      context.ledgers.reconcile(tenant);
     }
     return { value: { revoked: nodeId }, text: `${name} of ${tenant} is revoked (${nodeId})` };
   },

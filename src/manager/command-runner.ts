@@ -29,7 +29,7 @@ export async function executeCommand(
     state.audit.add({ at: state.now(), ...by, command, outcome });
   };
   try {
-    const output = answerOf(host, words, by.who);
+    const output = await answerOf(host, words, by.who);
     note("done");
     return { code: 0, output, complaint: "" };
   } catch (thrown) {
@@ -40,7 +40,7 @@ export async function executeCommand(
   }
 }
 
-function answerOf(host: CommandHost, words: readonly string[], who: string): string {
+async function answerOf(host: CommandHost, words: readonly string[], who: string): Promise<string> {
   const command = findCommand(words);
   if (command === undefined) throw unknownCommand(words);
   const given = words.slice(command.name.split(" ").length);
@@ -50,7 +50,7 @@ function answerOf(host: CommandHost, words: readonly string[], who: string): str
     const what = `\`${command.name}\` needs the role ${command.role}; ${who} has ${role}.`;
     throw new AbsError("NOT_ALLOWED", what, "Ask an administrator.");
   }
-  const { value, text } = command.run(read, { ...host, who });
+  const { value, text } = await command.run(read, { ...host, who });
   return `${isJson ? JSON.stringify(value) : text}\n`;
 }
 

@@ -24,6 +24,8 @@ export const FOLDER = {
   hostKey: "host_key.pub",
   /** Where a running manager is reached from this machine. */
   listening: "listening.json",
+  /** The ledgers' blocks, a folder a tenant. */
+  ledgers: "ledgers",
   lock: "lock",
 } as const;
 

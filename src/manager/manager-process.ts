@@ -22,9 +22,11 @@ import { managementTag } from "../wire/manager-frame.ts";
 import { AgentSession } from "./agent-session.ts";
 import { type CommandHost, executeCommand } from "./command-runner.ts";
 import { Enrolment } from "./enrolment.ts";
-import { inFolder, openManager } from "./manager-folder.ts";
+import { inFolder, type ManagerPlace, openManager } from "./manager-folder.ts";
 import { ManagerState } from "./manager-state.ts";
 import { RefusalNotices } from "./refusal-notices.ts";
+import { TenantLedger } from "./tenant-ledger.ts";
+import type { Tenant } from "./tenants.ts";
 
 const ENROLMENT_MS = 60_000;
 const ADMIN_CONNECTIONS_MAX = 8;
@@ -52,11 +54,14 @@ export class ManagerProcess {
   readonly #crypto: LedgerCrypto = createLedgerCrypto();
   readonly #tag: Uint8Array;
   readonly #refusals: RefusalNotices;
+  /** By tenant. */
+  readonly #ledgers = new Map<string, TenantLedger>();
   #server: SshServer<Principal> | undefined;
 
   /** @throws AbsError of folder, database and listening */
   static async start(options: ManagerOptions): Promise<ManagerProcess> {
     const manager = new ManagerProcess(options);
+    for (const tenant of manager.state.tenants.list()) await manager.#startLedger(tenant);
     await manager.#listen();
     return manager;
   }
@@ -75,9 +80,15 @@ export class ManagerProcess {
 
   async stop(): Promise<void> {
     await this.#server?.close();
+    for (const ledger of this.#ledgers.values()) ledger.stop();
     rmSync(inFolder(this.options.dir, "listening"), { force: true });
     this.#refusals.flush();
     this.#database.close();
+  }
+
+  /** Of the node that is the master of a tenant's ledger; empty: there is none. */
+  ledgerStatus(tenant: string): Readonly<Record<string, unknown>> {
+    return this.#ledgers.get(tenant)?.status ?? {};
   }
 
   #commands(): CommandHost {
@@ -87,13 +98,33 @@ export class ManagerProcess {
       state: this.state,
       counts: () => this.#server?.counts() ?? { strangers: 0, loggedIn: 0 },
       ...{ cutAgent: cut("agent"), cutAdministrator: cut("administrator") },
+      ledgers: {
+        start: (tenant) => this.#startLedger(tenant),
+        reconcile: (tenant) => this.#ledgers.get(tenant)?.reconcile(),
+        status: (tenant) => this.ledgerStatus(tenant),
+      },
     };
   }
 
-  async #listen(): Promise<void> {
-    const { hostSeed, place } = this.state.manager;
+  async #startLedger(tenant: Tenant): Promise<void> {
+    const ledger = new TenantLedger({
+      ...{ state: this.state, tenant, host: this.#place().host, events: this.options.events },
+      dir: inFolder(this.options.dir, "ledgers"),
+    });
+    this.#ledgers.set(tenant.name, ledger);
+    await ledger.start();
+  }
+
+  /** Where to listen. */
+  #place(): ManagerPlace {
+    const { place } = this.state.manager;
     const any = isIP(place.host) === 4 ? "0.0.0.0" : "::";
-    const { host, port } = this.options.listen ?? { host: any, port: place.port };
+    return this.options.listen ?? { host: any, port: place.port };
+  }
+
+  async #listen(): Promise<void> {
+    const { hostSeed } = this.state.manager;
+    const { host, port } = this.#place();
     this.#server = await SshServer.start<Principal>({
       ...{ hostSeed, host, port },
       handlers: {
@@ -174,6 +205,7 @@ export class ManagerProcess {
       enrolled: ({ nodeId, tenant, name }) => {
         note(`enrolled ${nodeId}`);
         events.write({ event: "agent-enrolled", tenant, name, node: nodeId, address });
+        this.#ledgers.get(tenant)?.reconcile();
       },
       failed: ({ code, message }) => {
         note(code);

@@ -22,7 +22,9 @@ export const MIGRATIONS: readonly string[] = [
   );
 
   CREATE TABLE tenant (
-    name TEXT PRIMARY KEY, tag_sealed BLOB NOT NULL, chain_id TEXT,
+    name TEXT PRIMARY KEY, tag_sealed BLOB NOT NULL,
+    -- Its ledger: genesis file, name, and where the master's peer channel listens.
+    genesis BLOB NOT NULL, chain_id TEXT NOT NULL, peer_port INTEGER NOT NULL UNIQUE,
     ip_protocol INTEGER NOT NULL, udp_port INTEGER NOT NULL,
     made_at INTEGER NOT NULL,
     -- Counts up with everything that agents of the tenant have to be told.

@@ -58,6 +58,10 @@ export class ManagerState {
         trustLevel: other.trustLevel,
       })),
       contracts: tenants.contracts(tenant.name).filter((contract) => isInScope(contract, node)),
+      ledger: {
+        genesis: tenants.genesisOf(tenant.name),
+        master: this.authority.ownCertificate(tenant, this.manager.place.host, this.now()),
+      },
       policy: tenants.document(tenant.name, "policy").body,
       signatures: tenants.document(tenant.name, "signatures").body,
     };

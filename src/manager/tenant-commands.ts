@@ -1,14 +1,17 @@
 /** Commands about tenants and invitations. docs/manager.md "Commands". */
 import { encodeToken } from "../channel/enrolment-token.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
+import { drawSecrets, keysOfSecrets } from "../node/node-keys.ts";
 import { fingerprintOf, SSH_SEED_BYTES, sshPublicKey } from "../ssh/ssh-keys.ts";
 import type { EpochSeconds } from "../units.ts";
 import type { AdminCommand, CommandContext, CommandWords } from "./admin-command.ts";
-import { durationOf, nameOf, namesOf, tableText, timeText } from "./command-values.ts";
+import { durationOf, nameOf, namesOf, tableText, timeText, wholeNumber } from "./command-values.ts";
+import { firstGenesis } from "./tenant-ledger.ts";
 
 /** An identity certificate names no more. */
 const TAGS_MAX = 16;
 const GROUPS_MAX = 32;
+const PEER_PORT_FIRST = 6254;
 
 export const tenantOption = {
   type: "string",
@@ -16,18 +19,41 @@ export const tenantOption = {
   description: "name of the tenant",
 } as const;
 
+async function addTenant(words: CommandWords, { state, who, ledgers }: CommandContext) {
+  const name = nameOf("tenant", words.rest[0] ?? "");
+  const port = words.text("peer-port");
+  const peerPort =
+    port === undefined
+      ? state.tenants.freePeerPort(PEER_PORT_FIRST)
+      : wholeNumber("--peer-port", port, 1, 65_535);
+  const recovery = drawSecrets();
+  const recoveryPub = keysOfSecrets(recovery).ledger.signer.publicKey;
+  const genesis = firstGenesis(state, name, recoveryPub);
+  const tenant = state.tenants.add({ name, genesis, peerPort, author: who, now: state.now() });
+  await ledgers.start(tenant);
+  const contracts = state.tenants.contracts(name).map(({ entry }) => entry.scId);
+  const value = {
+    ...{ tenant: name, chain_id: tenant.chainId, peer_port: peerPort, contracts },
+    recovery_secret: recovery.ledger_secret,
+  };
+  const text = [
+    `tenant     ${name}, ${contracts.length} contracts`,
+    `ledger     ${tenant.chainId}, port ${peerPort}`,
+    `recovery   ${recovery.ledger_secret}`,
+    "Lock the recovery key away: whoever has it can replace the master. It is kept nowhere.",
+  ];
+  return { value, text: text.join("\n") };
+}
+
 const tenantAdd: AdminCommand = {
   name: "tenant add",
-  description: "a new tenant, with its tag, first contracts and an empty policy",
+  description: "a new tenant, with its tag, ledger, first contracts and an empty policy",
   role: "administrator",
   words: ["name"],
-  options: {},
-  run({ rest }, { state, who }) {
-    const tenant = state.tenants.add(nameOf("tenant", rest[0] ?? ""), who, state.now());
-    const contracts = state.tenants.contracts(tenant.name).map(({ entry }) => entry.scId);
-    const value = { tenant: tenant.name, contracts };
-    return { value, text: `tenant ${tenant.name}: ${contracts.length} contracts` };
+  options: {
+    "peer-port": { type: "string", description: "where its ledger's master listens (6254 on)" },
   },
+  run: addTenant,
 };
 
 const tenantList: AdminCommand = {
@@ -36,13 +62,14 @@ const tenantList: AdminCommand = {
   role: "viewer",
   words: [],
   options: {},
-  run(_words, { state }) {
-    const rows = state.tenants.list().map(({ name, version, chainId }) => ({
+  run(_words, { state, ledgers }) {
+    const rows = state.tenants.list().map(({ name, version, chainId, peerPort }) => ({
       name,
       agents: state.nodes.list(name).filter((node) => node.state === "enrolled").length,
       contracts: state.tenants.contracts(name).length,
       version,
-      chain_id: chainId ?? null,
+      height: ledgers.status(name)["height"] ?? null,
+      ...{ peer_port: peerPort, chain_id: chainId },
     }));
     return { value: rows, text: tableText(rows) };
   },

@@ -7,7 +7,9 @@
 import type { Database } from "bun:sqlite";
 import { randomUUID } from "node:crypto";
 import { type ContractEntry, decodeContract, encodeContract } from "../chain/contract-entry.ts";
-import type { ScId } from "../chain/ledger-units.ts";
+import type { GenesisFile } from "../chain/genesis.ts";
+import { chainIdOf, encodeGenesis } from "../chain/genesis-file.ts";
+import type { ChainId, ScId } from "../chain/ledger-units.ts";
 import { SECRET_BYTES, secretCommitment } from "../chain/secret-commitment.ts";
 import { AbsError } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
@@ -29,11 +31,20 @@ const FIRST_POLICY = "version: 1\ndefaults: { stage: observe }\nrules: []\n";
 
 export type Tenant = {
   readonly name: string;
-  /** Hexadecimal; undefined: its ledger is not made yet. */
-  readonly chainId: string | undefined;
+  readonly chainId: ChainId;
+  /** Of the peer channel of its ledger's master. */
+  readonly peerPort: number;
   readonly ipProtocol: number;
   readonly udpPort: number;
   readonly version: number;
+};
+
+export type NewTenant = {
+  readonly name: string;
+  readonly genesis: GenesisFile;
+  readonly peerPort: number;
+  readonly author: string;
+  readonly now: EpochSeconds;
 };
 
 export type NamedTag = { readonly name: string; readonly tag: Uint8Array };
@@ -69,25 +80,50 @@ export class Tenants {
     throw new AbsError("TENANT_ABSENT", `There is no tenant ${name}.`, remedy);
   }
 
-  /** With its tag, first contracts, an empty policy and no signatures. @throws TENANT_EXISTS */
-  add(name: string, author: string, now: EpochSeconds): Tenant {
-    if (this.list().some((tenant) => tenant.name === name)) {
+  /**
+   * With its tag, ledger, first contracts, an empty policy and no signatures.
+   * @throws AbsError TENANT_EXISTS, PEER_PORT_TAKEN
+   */
+  add({ name, genesis, peerPort, author, now }: NewTenant): Tenant {
+    const taken = this.list().find(
+      (tenant) => tenant.name === name || tenant.peerPort === peerPort,
+    );
+    if (taken?.name === name) {
       const what = `There is a tenant ${name} already.`;
       throw new AbsError("TENANT_EXISTS", what, "Choose another name.");
     }
+    if (taken !== undefined) {
+      const what = `The peer port ${peerPort} is ${taken.name}'s.`;
+      throw new AbsError("PEER_PORT_TAKEN", what, "Name another with --peer-port.");
+    }
+    const chainId = chainIdOf(genesis);
     this.database.transaction(() => {
       const tag = this.sealer.seal(`tenant/${name}`, kernelRandom(TAG_BYTES));
       this.database
         .query(
-          `INSERT INTO tenant (name, tag_sealed, ip_protocol, udp_port, made_at)
-           VALUES (?, ?, 253, 6253, ?)`,
+          `INSERT INTO tenant (name, tag_sealed, genesis, chain_id, peer_port, ip_protocol,
+             udp_port, made_at) VALUES (?, ?, ?, ?, ?, 253, 6253, ?)`,
         )
-        .run(name, tag, now);
+        .run(name, tag, encodeGenesis(genesis), chainId, peerPort, now);
       for (let i = 0; i < FIRST_CONTRACTS; i++) this.issueContract(name, now);
       this.addDocument(name, "policy", FIRST_POLICY, { author, now });
       this.addDocument(name, "signatures", "[]", { author, now });
     })();
     return this.need(name);
+  }
+
+  /** The first port from this one on that no tenant's ledger has. */
+  freePeerPort(from: number): number {
+    const taken = new Set(this.list().map(({ peerPort }) => peerPort));
+    let port = from;
+    while (taken.has(port)) port++;
+    return port;
+  }
+
+  /** The genesis file of its ledger, canonical. */
+  genesisOf(name: string): Uint8Array {
+    const query = this.database.query("SELECT genesis FROM tenant WHERE name = ?");
+    return (query.get(name) as { genesis: Uint8Array }).genesis;
   }
 
   tagOf(name: string): Uint8Array {
@@ -197,7 +233,8 @@ export class Tenants {
 
 type TenantRow = {
   name: string;
-  chain_id: string | null;
+  chain_id: ChainId;
+  peer_port: number;
   ip_protocol: number;
   udp_port: number;
   version: number;
@@ -205,7 +242,7 @@ type TenantRow = {
 
 function tenantOf(row: TenantRow): Tenant {
   return {
-    ...{ name: row.name, chainId: row.chain_id ?? undefined, version: row.version },
-    ...{ ipProtocol: row.ip_protocol, udpPort: row.udp_port },
+    ...{ name: row.name, chainId: row.chain_id, version: row.version },
+    ...{ peerPort: row.peer_port, ipProtocol: row.ip_protocol, udpPort: row.udp_port },
   };
 }

@@ -7,7 +7,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import { encodeSignedCertificate } from "../chain/identity-certificate.ts";
+import { encodeSignedCertificate, type SignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
 import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
@@ -44,6 +44,8 @@ export type ProcessOptions = {
   readonly listen: { readonly host: string; readonly port: number } | undefined;
   readonly events: NodeLog;
   readonly openJournal: OpenJournal;
+  /** Instead of those in the folder: the manager's are sealed in its database. */
+  readonly keys?: OwnKeys;
   /** Whoever starts it holds the folder's lock already: a thread that died would keep its own. */
   readonly isLocked?: boolean;
   /** How calls get out and in, where the network is behind an agent's data plane. */
@@ -120,7 +122,7 @@ export class LedgerProcess {
   static open(options: ProcessOptions): LedgerProcess {
     const { dir, role } = options;
     const crypto = createLedgerCrypto();
-    const { keys, genesis } = loadNode(dir, role, crypto);
+    const { keys, genesis } = loadNode(dir, role, crypto, options.keys);
     if (options.isLocked !== true) lockFolder(fileIn(dir, "lock"));
     return new LedgerProcess(options, keys, genesis, crypto);
   }
@@ -137,6 +139,18 @@ export class LedgerProcess {
     this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
     this.#channel.meet(this.#identities.callees());
     this.runner.start();
+  }
+
+  /** Nodes that have got certificates since: they may call, and are called. */
+  learn(certificates: readonly SignedCertificate[]): void {
+    for (const signed of certificates) this.#identities.learn(signed);
+    this.#channel.meet(this.#identities.callees());
+  }
+
+  /** Peers whose connection stands. */
+  connected(): NodeId[] {
+    const peers = this.#channel.status().filter(({ isConnected }) => isConnected);
+    return peers.map(({ nodeId }) => nodeId as NodeId);
   }
 
   stop(): void {
@@ -246,8 +260,9 @@ export function loadNode(
   dir: string,
   role: ProcessOptions["role"],
   crypto: LedgerCrypto,
+  given?: OwnKeys,
 ): { readonly keys: OwnKeys; readonly genesis: ChainState } {
-  const keys = loadKeys(fileIn(dir, "keys"));
+  const keys = given ?? loadKeys(fileIn(dir, "keys"));
   const genesis = loadGenesis(dir, crypto);
   requireRole(role, keys, genesis, dir);
   return { keys, genesis };

@@ -159,7 +159,7 @@ test("killed at 20 moments of an enrolment, the manager comes back whole each ti
     return JSON.parse(said.output);
   };
   let child = await serve(dir);
-  await command("tenant", "add", "t1");
+  await command("tenant", "add", "t1", "--peer-port", `${await freePort()}`);
   let interrupted = 0;
   for (let round = 0; round < 20; round++) {
     const { token: text } = await command("invite", "--tenant", "t1", "--name", `a${round}`);

@@ -19,6 +19,7 @@ import { epochNow } from "../../src/node/ledger-runner.ts";
 import { EventLog } from "../../src/observe/event-log.ts";
 import type { SshLimits } from "../../src/ssh/ssh-settings.ts";
 import type { EpochSeconds } from "../../src/units.ts";
+import { freePort } from "./ssh-site.ts";
 
 const LOCAL = "127.0.0.1";
 
@@ -64,6 +65,11 @@ export class ManagerSite {
     const said = await askManager({ dir: this.dir }, [...words, "--output", "json"]);
     if (said.code !== 0) throw new Error(said.complaint);
     return JSON.parse(said.output) as Record<string, unknown>;
+  }
+
+  /** With a port of its own, since tests run side by side. */
+  async addTenant(name: string): Promise<Record<string, unknown>> {
+    return this.command("tenant", "add", name, "--peer-port", `${await freePort()}`);
   }
 
   /** A token that leads to where the manager listens now. */
