@@ -30,6 +30,8 @@ export const AGENT_FOLDER = {
 } as const;
 
 const MANAGER_FILE_BYTES_MAX = 4096;
+/** Where a state is written and checked before it takes the place of the old one. */
+const NEXT_FOLDER = ".next";
 
 export type AgentKeys = { readonly keys: OwnKeys; readonly secrets: NodeSecrets };
 
@@ -68,33 +70,54 @@ export function ensureKeys(dir: string): AgentKeys {
   if (!existsSync(file)) {
     writing(dir, () => {
       mkdirSync(dir, { recursive: true, mode: 0o700 });
-      replace(file, `${JSON.stringify(drawSecrets(), null, 2)}\n`);
+      const fresh = `${file}.new`;
+      rmSync(fresh, { force: true });
+      write(fresh, `${JSON.stringify(drawSecrets(), null, 2)}\n`);
+      renameSync(fresh, file);
     });
   }
   const keys = loadKeys(file);
   return { keys, secrets: JSON.parse(readFileSync(file, "utf8")) as NodeSecrets };
 }
 
-/** @throws AbsError AGENT_FOLDER_UNWRITABLE */
-export function writeAgentFolder(
-  dir: string,
-  state: AgentState,
-  words: { readonly manager: KnownManager; readonly secrets: NodeSecrets },
-): void {
-  const { manager, secrets } = words;
+/** What a state is written with. */
+export type WritingWords = {
+  readonly manager: KnownManager;
+  readonly secrets: NodeSecrets;
+  /** Throws when an agent could not start from this provisioning file. */
+  readonly check: (provisioning: string) => unknown;
+};
+
+/**
+ * Takes a state into the folder, or leaves the folder as it was.
+ * @throws AbsError AGENT_FOLDER_UNWRITABLE, and what the check throws
+ */
+export function writeAgentFolder(dir: string, state: AgentState, words: WritingWords): void {
+  const { manager, secrets, check } = words;
   const known = {
     ...{ host: manager.host, port: manager.port, host_key: manager.hostFingerprint },
     ...{ manager_key: manager.managerKey.toHex(), version: state.version },
   };
+  const peers = [state.ledger.master, ...state.neighbours.map(({ certificate }) => certificate)];
+  // In the order in which they take their places: the provisioning file last.
+  const files: readonly (readonly [keyof typeof AGENT_FOLDER, string | Uint8Array])[] = [
+    ["manager", canonicalText(known)],
+    ["certificate", encodeSignedCertificate(state.own.certificate)],
+    ["genesis", state.ledger.genesis],
+    ["peers", canonicalJson(peers.map(signedCertificateJson))],
+    ["policy", state.policy],
+    ["provisioning", canonicalJson(provisioningOf(state, secrets))],
+  ];
+  const next = join(dir, NEXT_FOLDER);
   writing(dir, () => {
-    replace(agentFile(dir, "manager"), canonicalText(known));
-    replace(agentFile(dir, "certificate"), encodeSignedCertificate(state.own.certificate));
-    replace(agentFile(dir, "policy"), state.policy);
-    replace(agentFile(dir, "genesis"), state.ledger.genesis);
-    const peers = [state.ledger.master, ...state.neighbours.map(({ certificate }) => certificate)];
-    replace(agentFile(dir, "peers"), canonicalJson(peers.map(signedCertificateJson)));
-    const file = canonicalJson(provisioningOf(state, secrets));
-    replace(agentFile(dir, "provisioning"), file);
+    rmSync(next, { recursive: true, force: true });
+    mkdirSync(next, { mode: 0o700 });
+    for (const [name, content] of files) write(agentFile(next, name), content);
+  });
+  check(agentFile(next, "provisioning"));
+  writing(dir, () => {
+    for (const [name] of files) renameSync(agentFile(next, name), agentFile(dir, name));
+    rmSync(next, { recursive: true });
   });
 }
 
@@ -136,12 +159,9 @@ function contractOf({ entry, secrets }: StateContract): JsonObject {
   };
 }
 
-/** A file that nobody else may read, whole or not at all. */
-function replace(file: string, content: string | Uint8Array): void {
-  const fresh = `${file}.new`;
-  rmSync(fresh, { force: true });
-  writeFileSync(fresh, content, { mode: 0o600, flag: "wx", flush: true });
-  renameSync(fresh, file);
+/** A new file that nobody else may read, on the disk when this returns. */
+function write(file: string, content: string | Uint8Array): void {
+  writeFileSync(file, content, { mode: 0o600, flag: "wx", flush: true });
 }
 
 function writing(dir: string, write: () => void): void {

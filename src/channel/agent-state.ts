@@ -116,7 +116,7 @@ export function readState(fields: JsonFields): AgentState {
       master: readCertificate(ledger, "master"),
     },
     policy: fields.text("policy", DOCUMENT_CHARACTERS_MAX),
-    signatures: fields.text("signatures", DOCUMENT_CHARACTERS_MAX),
+    signatures: readList(fields, "signatures"),
   };
   for (const part of [own, tenant, carriers, ledger]) fields.close(part);
   return state;
@@ -168,6 +168,19 @@ function readEach<T>(
     if (part.complaint !== undefined) fields.complaint ??= part.complaint;
     return item;
   });
+}
+
+/** The text of a JSON list. */
+function readList(fields: JsonFields, name: string): string {
+  const text = fields.text(name, DOCUMENT_CHARACTERS_MAX);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined; // the complaint below says it
+  }
+  if (!Array.isArray(value)) fields.complain(name, "must be a JSON list");
+  return text;
 }
 
 /** A member that has a reader of its own. */

@@ -5,14 +5,14 @@
  */
 import { SshClient } from "../ssh/ssh-client.ts";
 import { MANAGER_FLAG, managementTag } from "../wire/manager-frame.ts";
-import { ensureKeys, loadManager, writeAgentFolder } from "./agent-folder.ts";
+import { ensureKeys, loadManager, type WritingWords, writeAgentFolder } from "./agent-folder.ts";
 import { type AgentState, readState } from "./agent-state.ts";
 import { ChannelTalk } from "./channel-talk.ts";
 import { checkState } from "./enrolment-client.ts";
 import { frameOf, UPDATE } from "./message-reading.ts";
 
 /** @throws AbsError of the folder, of the connection, or with the manager's refusal */
-export async function fetchState(dir: string): Promise<AgentState> {
+export async function fetchState(dir: string, check: WritingWords["check"]): Promise<AgentState> {
   const manager = loadManager(dir);
   const { keys, secrets } = ensureKeys(dir);
   const client = await SshClient.connect({
@@ -24,7 +24,7 @@ export async function fetchState(dir: string): Promise<AgentState> {
     talk.send(frameOf(MANAGER_FLAG.update, UPDATE.fetch, {}));
     const state = await talk.next(MANAGER_FLAG.update, UPDATE.state, readState);
     checkState(state, { managerKey: manager.managerKey, keys });
-    writeAgentFolder(dir, state, { manager, secrets });
+    writeAgentFolder(dir, state, { manager, secrets, check });
     return state;
   } finally {
     client.close();

@@ -56,9 +56,8 @@ export const syncCommand = defineCommand({
   async run({ args }) {
     const isJson = isJsonOutput(args.output);
     const before = loadManager(args.dir).version;
-    const state = await fetchState(args.dir);
+    const state = await fetchState(args.dir, loadProvisioning);
     const config = agentFile(args.dir, "provisioning");
-    loadProvisioning(config);
     const result = { version: state.version, before, neighbours: state.neighbours.length, config };
     const text =
       before === state.version
@@ -109,9 +108,9 @@ export const enrollCommand = defineCommand({
     const sshSeed = Uint8Array.fromHex(secrets.ssh_secret);
     const state = await enrol({ token, keys, sshSeed, machine });
     const hostFingerprint = fingerprintOfDigest(token.hostDigest);
-    writeAgentFolder(args.dir, state, { manager: { ...token, hostFingerprint }, secrets });
+    const manager = { ...token, hostFingerprint };
+    writeAgentFolder(args.dir, state, { manager, secrets, check: loadProvisioning });
     const file = agentFile(args.dir, "provisioning");
-    loadProvisioning(file);
     const { own, tenant, neighbours, contracts } = state;
     const { nodeId, addresses } = own.certificate.certificate;
     const result = {

@@ -19,6 +19,7 @@ import {
 import { ENROLMENT, frameOf } from "../../src/channel/message-reading.ts";
 import { proveKeys, publicKeysOf } from "../../src/channel/possession.ts";
 import { fetchState } from "../../src/channel/update-client.ts";
+import { epochNow } from "../../src/node/ledger-runner.ts";
 import { drawSecrets, keysOfSecrets, type OwnKeys } from "../../src/node/node-keys.ts";
 import { SshClient } from "../../src/ssh/ssh-client.ts";
 import { SSH_SEED_BYTES, sshPublicKey } from "../../src/ssh/ssh-keys.ts";
@@ -57,9 +58,24 @@ test("two agents enrol: what each gets is what an agent starts from", async () =
   expect(other?.ledger?.contracts).toEqual(own?.ledger?.contracts ?? []);
   expect(other?.ledger?.contracts).toHaveLength(2);
   // Paper §3.6: the first one hears of the second when it asks again.
-  const again = await fetchState(web);
+  const again = await fetchState(web, loadProvisioning);
   expect(again.neighbours.map(({ name }) => name)).toEqual(["db"]);
   expect(loadProvisioning(agentFile(web, "provisioning")).peers).toHaveLength(1);
+});
+
+test("a state from which no agent could start leaves the folder as it was", async () => {
+  const dir = site.freshDir();
+  await site.enrol(await site.invite("careful"), dir);
+  const names = readdirSync(dir).sort();
+  const before = names.map((name) => readFileSync(join(dir, name), "utf8"));
+  const { tenants } = site.manager?.state ?? {};
+  const by = { author: "test", now: epochNow() };
+  tenants?.addDocument("t1", "policy", "version: 1\nrules: [{ id: x }]\n", by);
+  expect(await codeOf(fetchState(dir, loadProvisioning))).toBe("POLICY_INVALID");
+  expect(names.map((name) => readFileSync(join(dir, name), "utf8"))).toEqual(before);
+  tenants?.addDocument("t1", "policy", "version: 1\nrules: []\n", by);
+  await fetchState(dir, loadProvisioning);
+  expect(readdirSync(dir).sort()).toEqual(names);
 });
 
 test("a contract of a scope goes to those in it, with its secrets", async () => {
@@ -301,7 +317,7 @@ test("a revoked agent is cut off at once, and its keys never come back", async (
   await client.subsystem();
   await site.command("agents", "revoke", "gone", "--reason", "stolen");
   await cut;
-  expect(await codeOf(fetchState(dir))).toBe("MANAGER_LOGIN_REFUSED");
+  expect(await codeOf(fetchState(dir, loadProvisioning))).toBe("MANAGER_LOGIN_REFUSED");
   const shown = await site.command("agents", "show", nodeId);
   expect(shown).toMatchObject({ state: "revoked", reason: "stolen" });
   // The name and the address are free for another machine, the keys are not.
@@ -319,7 +335,7 @@ test("a machine with the address of another inherits nothing", async () => {
   ensureKeys(thief);
   const { copyFileSync } = await import("node:fs");
   copyFileSync(agentFile(dir, "manager"), agentFile(thief, "manager"));
-  expect(await codeOf(fetchState(thief))).toBe("MANAGER_LOGIN_REFUSED");
+  expect(await codeOf(fetchState(thief, loadProvisioning))).toBe("MANAGER_LOGIN_REFUSED");
 });
 
 test("no secret is in the database, the events or the audit log as it is", async () => {

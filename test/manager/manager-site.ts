@@ -2,6 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { loadProvisioning } from "../../src/agent/provisioning.ts";
 import { ensureKeys, writeAgentFolder } from "../../src/channel/agent-folder.ts";
 import type { AgentState } from "../../src/channel/agent-state.ts";
 import { enrol } from "../../src/channel/enrolment-client.ts";
@@ -97,7 +98,8 @@ export class ManagerSite {
     const words = { addresses: [`10.77.0.${10 + this.#agents}`], ...machine };
     const state = await enrol({ token, keys, sshSeed, machine: () => machineOf(words) });
     const hostFingerprint = fingerprintOfDigest(token.hostDigest);
-    writeAgentFolder(dir, state, { manager: { ...token, hostFingerprint }, secrets });
+    const manager = { ...token, hostFingerprint };
+    writeAgentFolder(dir, state, { manager, secrets, check: loadProvisioning });
     return state;
   }
 }

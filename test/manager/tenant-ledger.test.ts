@@ -3,6 +3,7 @@
  * enrolment wrote: members, stake, contracts, revocation, and a manager that was away.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { loadProvisioning } from "../../src/agent/provisioning.ts";
 import { newest } from "../../src/chain/chain-state.ts";
 import type { NodeId } from "../../src/chain/ledger-units.ts";
 import { ensureKeys } from "../../src/channel/agent-folder.ts";
@@ -102,5 +103,7 @@ test("what happened while the ledger was away is proposed when the manager is ba
   const { own } = await site.enrol(await site.invite("c"), dir);
   const { nodeId } = own.certificate.certificate as { nodeId: NodeId };
   await until(() => first?.runner.participant.chain.members.has(nodeId) === true);
-  expect((await fetchState(dir)).neighbours.map(({ name }) => name)).toEqual(["a"]);
+  expect((await fetchState(dir, loadProvisioning)).neighbours.map(({ name }) => name)).toEqual([
+    "a",
+  ]);
 }, 60_000);
