@@ -9,6 +9,8 @@ import { ENROLMENT, type MessageRead, readMessage, readRefused } from "./message
 
 const ANSWER_MS = 30_000;
 const FRAMES_WAITING_MAX = 64;
+/** Of setTimeout(). */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export class ChannelTalk {
   readonly #channel: FrameChannel;
@@ -21,7 +23,9 @@ export class ChannelTalk {
     this.#channel = new FrameChannel(stream, { tag, waitingBytesMax, stallMs });
     this.#channel.open({
       frame: (frame) => {
-        if (this.#frames.length < FRAMES_WAITING_MAX) this.#frames.push(frame);
+        this.#frames.push(frame);
+        // The oldest leaves: what is announced anew is what counts.
+        if (this.#frames.length > FRAMES_WAITING_MAX) this.#frames.shift();
         this.#wake?.();
       },
       ended: (why) => {
@@ -59,23 +63,37 @@ export class ChannelTalk {
     );
   }
 
+  /**
+   * The newest of what the manager announces by itself, whenever that is; what else comes meanwhile
+   * answers nothing, and is passed over.
+   * @throws AbsError MANAGER_SILENT when the channel ends, MANAGER_ANSWER_WRONG
+   */
+  async announced<T>(flag: number, type: number, read: (fields: JsonFields) => T): Promise<T> {
+    for (;;) {
+      await this.nextType(Number.POSITIVE_INFINITY);
+      const last = this.#frames.findLastIndex((one) => one.flag === flag && one.type === type);
+      this.#frames.splice(0, last < 0 ? this.#frames.length : last);
+      if (last >= 0) return this.next(flag, type, read);
+    }
+  }
+
   /** Type of the next message, which is not taken yet. @throws AbsError MANAGER_SILENT */
-  async nextType(): Promise<number> {
-    const endMs = performance.now() + ANSWER_MS;
+  async nextType(waitMs = ANSWER_MS): Promise<number> {
+    const endMs = performance.now() + waitMs;
     for (;;) {
       const [frame] = this.#frames;
       if (frame !== undefined) return frame.type;
       const leftMs = endMs - performance.now();
       if (this.#endedWhy !== undefined || leftMs <= 0) break;
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, leftMs);
+        const timer = setTimeout(resolve, Math.min(leftMs, TIMER_MS_MAX));
         this.#wake = () => {
           clearTimeout(timer);
           resolve();
         };
       });
     }
-    const why = this.#endedWhy ?? `no answer in ${ANSWER_MS / 1000} s`;
+    const why = this.#endedWhy ?? `no answer in ${waitMs / 1000} s`;
     const remedy = "Try again; look at the events of `abs manager serve` if it goes on.";
     throw new AbsError("MANAGER_SILENT", `The manager gave no answer: ${why}.`, remedy);
   }

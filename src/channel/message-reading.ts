@@ -20,7 +20,7 @@ export const ENROLMENT = {
 } as const;
 
 /** Types of frames with flag UPDATE. */
-export const UPDATE = { fetch: 1, state: 2, applied: 3, refused: 7 } as const;
+export const UPDATE = { fetch: 1, state: 2, applied: 3, changed: 4, refused: 7 } as const;
 
 export const NAME_CHARACTERS_MAX = 64;
 

@@ -4,7 +4,14 @@
  * later version, and skipped.
  */
 import { type AgentState, stateJson } from "../channel/agent-state.ts";
-import { frameOf, readMessage, refusedJson, UPDATE } from "../channel/message-reading.ts";
+import {
+  frameOf,
+  type Refused,
+  readMessage,
+  readRefused,
+  refusedJson,
+  UPDATE,
+} from "../channel/message-reading.ts";
 import { AbsError } from "../errors.ts";
 import { MANAGER_FLAG, type ManagerFrame } from "../wire/manager-frame.ts";
 import type { ManagerState } from "./manager-state.ts";
@@ -12,13 +19,25 @@ import type { ManagerState } from "./manager-state.ts";
 const BODY_BYTES_MAX = 64 * 1024;
 const COUNT_MAX = 2 ** 32 - 1;
 
+export type AgentSessionSeams = {
+  readonly send: (frame: ManagerFrame) => void;
+  /** The agent cannot put a state in force. */
+  readonly refused: (why: Refused) => void;
+};
+
 export class AgentSession {
   constructor(
     private readonly state: ManagerState,
     readonly nodeId: string,
-    private readonly send: (frame: ManagerFrame) => void,
+    readonly tenant: string,
+    private readonly seams: AgentSessionSeams,
   ) {
     state.nodes.seen(nodeId, state.now());
+  }
+
+  /** Says which version the agent should have. */
+  announce(version: number): void {
+    this.seams.send(frameOf(MANAGER_FLAG.update, UPDATE.changed, { version }));
   }
 
   take({ flag, type, body }: ManagerFrame): void {
@@ -32,6 +51,10 @@ export class AgentSession {
       );
       if ("message" in read) nodes.enforces(this.nodeId, read.message);
     }
+    if (type === UPDATE.refused) {
+      const read = readMessage(body, BODY_BYTES_MAX, readRefused);
+      if ("message" in read) this.seams.refused(read.message);
+    }
   }
 
   #tell(): void {
@@ -44,9 +67,9 @@ export class AgentSession {
       if (!(thrown instanceof AbsError)) throw thrown;
       const { code, message: what, remedy } = thrown;
       const refused = refusedJson({ code, what, remedy });
-      this.send(frameOf(MANAGER_FLAG.update, UPDATE.refused, refused));
+      this.seams.send(frameOf(MANAGER_FLAG.update, UPDATE.refused, refused));
       return;
     }
-    this.send(frameOf(MANAGER_FLAG.update, UPDATE.state, stateJson(state)));
+    this.seams.send(frameOf(MANAGER_FLAG.update, UPDATE.state, stateJson(state)));
   }
 }

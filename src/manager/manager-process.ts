@@ -20,6 +20,7 @@ import { SSH_LIMITS, type SshLimits } from "../ssh/ssh-settings.ts";
 import type { EpochSeconds } from "../units.ts";
 import { managementTag } from "../wire/manager-frame.ts";
 import { AgentSession } from "./agent-session.ts";
+import { Announcements } from "./announcements.ts";
 import { type CommandHost, executeCommand } from "./command-runner.ts";
 import { Enrolment } from "./enrolment.ts";
 import { inFolder, type ManagerPlace, openManager } from "./manager-folder.ts";
@@ -54,6 +55,7 @@ export class ManagerProcess {
   readonly #crypto: LedgerCrypto = createLedgerCrypto();
   readonly #tag: Uint8Array;
   readonly #refusals: RefusalNotices;
+  readonly #announcements: Announcements;
   /** By tenant. */
   readonly #ledgers = new Map<string, TenantLedger>();
   #server: SshServer<Principal> | undefined;
@@ -71,6 +73,7 @@ export class ManagerProcess {
     this.#database = open.database;
     this.state = new ManagerState(open, options.now ?? epochNow);
     this.#tag = managementTag(Uint8Array.fromHex(open.keys.ledger.signer.publicKey));
+    this.#announcements = new Announcements(this.state.tenants);
     this.#refusals = new RefusalNotices((event) => options.events.write(event));
   }
 
@@ -79,6 +82,7 @@ export class ManagerProcess {
   }
 
   async stop(): Promise<void> {
+    this.#announcements.close();
     await this.#server?.close();
     for (const ledger of this.#ledgers.values()) ledger.stop();
     rmSync(inFolder(this.options.dir, "listening"), { force: true });
@@ -179,11 +183,22 @@ export class ManagerProcess {
 
   #serve(channel: FrameChannel, nodeId: string, address: string): void {
     const { events } = this.options;
-    const session = new AgentSession(this.state, nodeId, (frame) => channel.send(frame));
+    const tenant = this.state.nodes.find(nodeId)?.tenant;
+    if (tenant === undefined) return channel.close();
+    const session = new AgentSession(this.state, nodeId, tenant, {
+      send: (frame) => channel.send(frame),
+      refused: ({ code, what }) => {
+        events.write({ event: "agent-refuses-update", node: nodeId, code, reason: what });
+      },
+    });
     events.write({ event: "agent-connected", node: nodeId, address });
+    const leave = this.#announcements.join(session);
     channel.open({
       frame: (frame) => session.take(frame),
-      ended: (why) => events.write({ event: "agent-disconnected", node: nodeId, why }),
+      ended: (why) => {
+        leave();
+        events.write({ event: "agent-disconnected", node: nodeId, why });
+      },
     });
   }
 

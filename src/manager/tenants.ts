@@ -60,6 +60,9 @@ export type StoredDocument = { readonly version: number; readonly body: string }
 type SealedRow = { sealed: Uint8Array };
 
 export class Tenants {
+  /** Called for each change, which may still be undone: its transaction is not over. */
+  onChange: (tenant: string) => void = () => {};
+
   constructor(
     private readonly database: Database,
     private readonly sealer: Sealer,
@@ -228,6 +231,7 @@ export class Tenants {
   /** Agents of the tenant have something to be told. */
   countUp(tenant: string): void {
     this.database.query("UPDATE tenant SET version = version + 1 WHERE name = ?").run(tenant);
+    this.onChange(tenant);
   }
 }
 

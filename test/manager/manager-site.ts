@@ -42,9 +42,10 @@ export class ManagerSite {
     return site;
   }
 
-  async start(limits: Partial<SshLimits> = {}): Promise<void> {
+  /** @param port 0: another one each time */
+  async start(limits: Partial<SshLimits> = {}, port = 0): Promise<void> {
     this.manager = await ManagerProcess.start({
-      ...{ dir: this.dir, dataKey: undefined, listen: { host: LOCAL, port: 0 } },
+      ...{ dir: this.dir, dataKey: undefined, listen: { host: LOCAL, port } },
       ...{ events: this.#events, limits },
       now: () => (epochNow() + this.skewSeconds) as EpochSeconds,
     });
