@@ -16,7 +16,6 @@ import { frameOf, refusedJson, UPDATE } from "./message-reading.ts";
 
 const PAUSE_MS_MIN = 500;
 const PAUSE_MS_MAX = 30_000;
-const COUNT_MAX = 2 ** 32 - 1;
 
 export type ManagerLinkOptions = {
   readonly manager: KnownManager;
@@ -79,9 +78,7 @@ export class ManagerLink {
       connected();
       this.options.notice("manager-connected", { host: manager.host, port: manager.port });
       for (;;) {
-        const wanted = await talk.announced(MANAGER_FLAG.update, UPDATE.changed, (fields) =>
-          fields.integer("version", 1, COUNT_MAX),
-        );
+        const wanted = await talk.announced();
         if (wanted !== this.#version) await this.#take(talk);
         else talk.send(frameOf(MANAGER_FLAG.update, UPDATE.applied, { version: wanted }));
       }

@@ -2,7 +2,7 @@
  * The manager as its parts see it: tables, keys, authority and clock in one place, and what an
  * agent is told, put together from them. Nothing here knows of a connection.
  */
-import { decodeSignedCertificate } from "../chain/identity-certificate.ts";
+import { decodeSignedCertificate, type SignedCertificate } from "../chain/identity-certificate.ts";
 import type { AgentState, AgentWords } from "../channel/agent-state.ts";
 import { AbsError } from "../errors.ts";
 import type { EpochSeconds } from "../units.ts";
@@ -14,6 +14,9 @@ import type { OpenManager } from "./manager-folder.ts";
 import { type MappedNode, MappingService } from "./mapping-service.ts";
 import { type IssuedContract, Tenants } from "./tenants.ts";
 
+/** Read ones that are kept. */
+const CERTIFICATES_MAX = 20_000;
+
 export class ManagerState {
   readonly administrators: Administrators;
   readonly audit: AuditLog;
@@ -21,6 +24,7 @@ export class ManagerState {
   readonly invitations: Invitations;
   readonly nodes: MappingService;
   readonly tenants: Tenants;
+  readonly #certificates = new Map<string, SignedCertificate>();
 
   constructor(
     readonly manager: OpenManager,
@@ -33,6 +37,26 @@ export class ManagerState {
     this.invitations = new Invitations(database);
     this.nodes = new MappingService(database);
     this.tenants = new Tenants(database, sealer);
+  }
+
+  /** Reading one takes 0.3 ms, and a state has one of every neighbour. */
+  certificateOf(node: MappedNode): SignedCertificate {
+    const key = `${node.nodeId}/${node.seq}`;
+    const known = this.#certificates.get(key);
+    if (known !== undefined) return known;
+    const read = decodeSignedCertificate(node.certificate);
+    if ("complaint" in read) {
+      const what = `The certificate of ${node.name} is damaged: ${read.complaint}.`;
+      throw new AbsError("DATABASE_DAMAGED", what, "Restore the database from a backup.");
+    }
+    if (this.#certificates.size >= CERTIFICATES_MAX) this.#certificates.clear();
+    this.#certificates.set(key, read.signed);
+    return read.signed;
+  }
+
+  #wordsOf(node: MappedNode): AgentWords {
+    const { name, mode, groups, tags } = node;
+    return { name, mode, groups, tags, certificate: this.certificateOf(node) };
   }
 
   /** All of it or nothing. */
@@ -49,12 +73,12 @@ export class ManagerState {
       .filter(({ state, nodeId }) => state === "enrolled" && nodeId !== node.nodeId);
     return {
       version: tenant.version,
-      own: { ...wordsOf(node), stage: node.stage },
+      own: { ...this.#wordsOf(node), stage: node.stage },
       tenant: { name: tenant.name, tag: tenants.tagOf(tenant.name) },
       ...{ ipProtocol: tenant.ipProtocol, udpPort: tenant.udpPort },
       tags: tenants.applicationTags(tenant.name),
       neighbours: neighbours.map((other) => ({
-        ...wordsOf(other),
+        ...this.#wordsOf(other),
         trustLevel: other.trustLevel,
       })),
       contracts: tenants.contracts(tenant.name).filter((contract) => isInScope(contract, node)),
@@ -66,16 +90,6 @@ export class ManagerState {
       signatures: tenants.document(tenant.name, "signatures").body,
     };
   }
-}
-
-function wordsOf(node: MappedNode): AgentWords {
-  const read = decodeSignedCertificate(node.certificate);
-  if ("complaint" in read) {
-    const what = `The certificate of ${node.name} is damaged: ${read.complaint}.`;
-    throw new AbsError("DATABASE_DAMAGED", what, "Restore the database from a backup.");
-  }
-  const { name, mode, groups, tags } = node;
-  return { name, mode, groups, tags, certificate: read.signed };
 }
 
 /** Secrets go to those whom the contract is for: whoever is named, or everyone if nobody is. */

@@ -10,11 +10,7 @@ import { join } from "node:path";
 import { type ChainState, newest } from "../chain/chain-state.ts";
 import { encodeContract } from "../chain/contract-entry.ts";
 import { DEFAULT_PARAMS, type GenesisFile } from "../chain/genesis.ts";
-import {
-  certificateHash,
-  decodeSignedCertificate,
-  encodeSignedCertificate,
-} from "../chain/identity-certificate.ts";
+import { certificateHash, encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId, PublicKey, Signature } from "../chain/ledger-units.ts";
 import type { Stake } from "../chain/member.ts";
 import { encodeRecord } from "../chain/record-schema.ts";
@@ -55,6 +51,7 @@ export function firstGenesis(
 
 export class TenantLedger {
   readonly #proposed = new Map<string, number>();
+  readonly #taught = new Set<string>();
   #process: LedgerProcess | undefined;
   #timer: Timer | undefined;
 
@@ -97,7 +94,7 @@ export class TenantLedger {
     const { state, tenant } = this.options;
     const nodes = state.nodes.list(tenant.name);
     const enrolled = nodes.filter((node) => node.state === "enrolled");
-    process.learn(enrolled.flatMap((node) => certificateOf(node) ?? []));
+    this.#teach(process, enrolled);
     this.#forgetProposed();
     const { chain } = process.runner.participant;
     const contracts = state.tenants
@@ -105,12 +102,38 @@ export class TenantLedger {
       .filter(({ entry }) => !chain.scd.isUsed(entry.scId) && this.#isDue(entry.scId))
       .map(({ entry }) => encodeContract(entry));
     const records = [
-      ...nodes.flatMap((node) => recordOf(node, chain) ?? []),
+      ...nodes.flatMap((node) => this.#recordOf(node, chain) ?? []),
       ...stakeRecord(enrolled, chain, process.connected()),
     ].map((record) => encodeRecord(record));
     const due = records.filter((bytes) => this.#isDue(bytes.toHex()));
     if (contracts.length + due.length === 0) return;
     process.runner.take({ kind: "propose", contracts, records: due });
+  }
+
+  /** Certificates that the node has not seen: each costs a signature's check. */
+  #teach(process: LedgerProcess, enrolled: readonly MappedNode[]): void {
+    const fresh = enrolled.filter(({ nodeId, seq }) => !this.#taught.has(`${nodeId}/${seq}`));
+    if (fresh.length === 0) return;
+    process.learn(fresh.map((node) => this.options.state.certificateOf(node)));
+    for (const { nodeId, seq } of fresh) this.#taught.add(`${nodeId}/${seq}`);
+  }
+
+  /** NODE_ADD or NODE_REVOKE, where the chain knows otherwise. */
+  #recordOf(node: MappedNode, chain: ChainState): LedgerRecord | undefined {
+    const nodeId = node.nodeId as NodeId;
+    const member = chain.members.get(nodeId);
+    const isMember = member !== undefined && member.revokedFrom === undefined;
+    if (node.state === "revoked") {
+      const reason = (node.revokedWhy ?? "").slice(0, REASON_CHARACTERS_MAX) || "revoked";
+      return isMember ? { kind: "NODE_REVOKE", nodeId, reason } : undefined;
+    }
+    if (member !== undefined) return undefined;
+    const { certificate } = this.options.state.certificateOf(node);
+    return {
+      ...{ kind: "NODE_ADD", nodeId, ledgerPub: certificate.ledgerPub },
+      ...{ vrfPub: certificate.vrfPub, certificate: certificateHash(certificate) },
+      possession: Uint8Array.fromHex(node.possession) as Signature,
+    };
   }
 
   #isDue(subject: string): boolean {
@@ -139,30 +162,6 @@ export class TenantLedger {
     }
     return dir;
   }
-}
-
-function certificateOf(node: MappedNode) {
-  const read = decodeSignedCertificate(node.certificate);
-  return "signed" in read ? read.signed : undefined;
-}
-
-/** NODE_ADD or NODE_REVOKE, where the chain knows otherwise. */
-function recordOf(node: MappedNode, chain: ChainState): LedgerRecord | undefined {
-  const nodeId = node.nodeId as NodeId;
-  const member = chain.members.get(nodeId);
-  const isMember = member !== undefined && member.revokedFrom === undefined;
-  if (node.state === "revoked") {
-    const reason = (node.revokedWhy ?? "").slice(0, REASON_CHARACTERS_MAX) || "revoked";
-    return isMember ? { kind: "NODE_REVOKE", nodeId, reason } : undefined;
-  }
-  const signed = certificateOf(node);
-  if (member !== undefined || signed === undefined) return undefined;
-  return {
-    ...{ kind: "NODE_ADD", nodeId, ledgerPub: node.ledgerPub as PublicKey },
-    vrfPub: signed.certificate.vrfPub,
-    certificate: certificateHash(signed.certificate),
-    possession: Uint8Array.fromHex(node.possession) as Signature,
-  };
 }
 
 /** Stake of members that are here now, and whose line is missing or another. */

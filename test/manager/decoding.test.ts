@@ -1,4 +1,6 @@
-/** Whatever comes over the manager channel decodes or is complained of: nothing throws, or grows. */
+/**
+ * Whatever comes over the manager channel decodes or is complained of: nothing throws, or grows.
+ */
 import { expect, test } from "bun:test";
 import { canonicalJson, type JsonValue } from "../../src/chain/canonical-json.ts";
 import type { JsonFields } from "../../src/chain/json-fields.ts";

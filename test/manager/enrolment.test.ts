@@ -150,7 +150,8 @@ test("a token is good once, for one set of keys; the same agent may ask again", 
   const again = await site.enrol(token, dir);
   expect(again.own.certificate).toEqual(first.own.certificate);
   expect(await codeOf(site.enrol(token, site.freshDir()))).toBe("TOKEN_USED");
-  expect(site.events().at(-1)).toMatchObject({ event: "enrolment-refused", code: "TOKEN_USED" });
+  const refused = site.events().filter(({ event }) => event === "enrolment-refused");
+  expect(refused.at(-1)).toMatchObject({ code: "TOKEN_USED" });
 });
 
 test("a token expires by the manager's clock, and a withdrawn one is unknown", async () => {
