@@ -2,10 +2,12 @@
 import type { AdminCommand } from "./admin-command.ts";
 import { ADMINISTRATION_COMMANDS } from "./administration-commands.ts";
 import { AGENT_COMMANDS } from "./agent-commands.ts";
+import { CONTRACT_COMMANDS } from "./contract-commands.ts";
 import { TENANT_COMMANDS } from "./tenant-commands.ts";
 
 export const ADMIN_COMMANDS: readonly AdminCommand[] = [
   ...TENANT_COMMANDS,
   ...AGENT_COMMANDS,
+  ...CONTRACT_COMMANDS,
   ...ADMINISTRATION_COMMANDS,
 ];

@@ -22,6 +22,7 @@ import { managementTag } from "../wire/manager-frame.ts";
 import { AgentSession } from "./agent-session.ts";
 import { Announcements } from "./announcements.ts";
 import { type CommandHost, executeCommand } from "./command-runner.ts";
+import { keepContracts } from "./contract-keeper.ts";
 import { Enrolment } from "./enrolment.ts";
 import { inFolder, type ManagerPlace, openManager } from "./manager-folder.ts";
 import { ManagerState } from "./manager-state.ts";
@@ -31,6 +32,7 @@ import type { Tenant } from "./tenants.ts";
 
 const ENROLMENT_MS = 60_000;
 const ADMIN_CONNECTIONS_MAX = 8;
+const KEEP_MS = 60_000;
 const FRAME_RATE = { perSecond: 200, burst: 1000 };
 
 /** Who is at the other end of a connection. */
@@ -47,6 +49,8 @@ export type ManagerOptions = {
   readonly events: EventLog;
   readonly now?: () => EpochSeconds;
   readonly limits?: Partial<SshLimits>;
+  /** How often contracts are looked after. */
+  readonly keepMs?: number;
 };
 
 export class ManagerProcess {
@@ -58,12 +62,14 @@ export class ManagerProcess {
   readonly #announcements: Announcements;
   /** By tenant. */
   readonly #ledgers = new Map<string, TenantLedger>();
+  #keeper: Timer | undefined;
   #server: SshServer<Principal> | undefined;
 
   /** @throws AbsError of folder, database and listening */
   static async start(options: ManagerOptions): Promise<ManagerProcess> {
     const manager = new ManagerProcess(options);
     for (const tenant of manager.state.tenants.list()) await manager.#startLedger(tenant);
+    manager.#keepContracts();
     await manager.#listen();
     return manager;
   }
@@ -82,6 +88,7 @@ export class ManagerProcess {
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#keeper);
     this.#announcements.close();
     await this.#server?.close();
     for (const ledger of this.#ledgers.values()) ledger.stop();
@@ -108,6 +115,18 @@ export class ManagerProcess {
         status: (tenant) => this.ledgerStatus(tenant),
       },
     };
+  }
+
+  #keepContracts(): void {
+    const keep = (): void => {
+      for (const { name } of this.state.tenants.list()) {
+        const kept = keepContracts(this.state, name);
+        for (const done of kept) this.options.events.write({ ...done, tenant: name });
+        if (kept.length > 0) this.#ledgers.get(name)?.reconcile();
+      }
+    };
+    keep();
+    this.#keeper = setInterval(keep, this.options.keepMs ?? KEEP_MS);
   }
 
   async #startLedger(tenant: Tenant): Promise<void> {

@@ -14,6 +14,8 @@ import type { OpenManager } from "./manager-folder.ts";
 import { type MappedNode, MappingService } from "./mapping-service.ts";
 import { type IssuedContract, Tenants } from "./tenants.ts";
 
+/** Of a contract's secrets that agents are given: older ones open nothing any more. */
+const GENERATIONS = 4;
 /** Read ones that are kept. */
 const CERTIFICATES_MAX = 20_000;
 
@@ -81,7 +83,11 @@ export class ManagerState {
         ...this.#wordsOf(other),
         trustLevel: other.trustLevel,
       })),
-      contracts: tenants.contracts(tenant.name).filter((contract) => isInScope(contract, node)),
+      contracts: tenants
+        .contracts(tenant.name)
+        .filter(({ entry }) => entry.active !== "expired")
+        .filter((contract) => isInScope(contract, node))
+        .map(({ entry, secrets }) => ({ entry, secrets: secrets.slice(-GENERATIONS) })),
       ledger: {
         genesis: tenants.genesisOf(tenant.name),
         master: this.authority.ownCertificate(tenant, this.manager.place.host, this.now()),

@@ -20,6 +20,7 @@ import { LedgerProcess } from "../node/ledger-process.ts";
 import type { NodeLog } from "../node/node-events.ts";
 import { fileIn } from "../node/node-folder.ts";
 import { openJournal } from "../node/store-journal.ts";
+import { updateOf } from "./contract-update.ts";
 import type { ManagerState } from "./manager-state.ts";
 import type { MappedNode } from "./mapping-service.ts";
 import type { Tenant } from "./tenants.ts";
@@ -97,11 +98,13 @@ export class TenantLedger {
     this.#teach(process, enrolled);
     this.#forgetProposed();
     const { chain } = process.runner.participant;
-    const contracts = state.tenants
-      .contracts(tenant.name)
-      .filter(({ entry }) => !chain.scd.isUsed(entry.scId) && this.#isDue(entry.scId))
+    const issued = state.tenants.contracts(tenant.name);
+    const contracts = issued
+      .filter(({ entry }) => !chain.scd.isUsed(entry.scId) && entry.active !== "expired")
+      .filter(({ entry }) => this.#isDue(entry.scId))
       .map(({ entry }) => encodeContract(entry));
     const records = [
+      ...issued.flatMap((contract) => updateOf(contract, chain) ?? []),
       ...nodes.flatMap((node) => this.#recordOf(node, chain) ?? []),
       ...stakeRecord(enrolled, chain, process.connected()),
     ].map((record) => encodeRecord(record));

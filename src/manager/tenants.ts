@@ -19,14 +19,14 @@ import type { Sealer } from "./sealer.ts";
 const TAG_BYTES = 16;
 const DAY_SECONDS = 24 * 3600;
 /** Of a contract that the manager issues by itself. */
-const CONTRACT_DEFAULTS = {
+export const CONTRACT_DEFAULTS = {
   lifetimeSeconds: 365 * DAY_SECONDS,
   keyregenSeconds: 30 * DAY_SECONDS,
   busySeconds: 3600,
   idleSeconds: 300,
 };
 /** Two are active, so that one can be retired without a gap. */
-const FIRST_CONTRACTS = 2;
+export const ACTIVE_CONTRACTS = 2;
 const FIRST_POLICY = "version: 1\ndefaults: { stage: observe }\nrules: []\n";
 
 export type Tenant = {
@@ -108,7 +108,7 @@ export class Tenants {
              udp_port, made_at) VALUES (?, ?, ?, ?, ?, 253, 6253, ?)`,
         )
         .run(name, tag, encodeGenesis(genesis), chainId, peerPort, now);
-      for (let i = 0; i < FIRST_CONTRACTS; i++) this.issueContract(name, now);
+      for (let i = 0; i < ACTIVE_CONTRACTS; i++) this.issueContract(name, now);
       this.addDocument(name, "policy", FIRST_POLICY, { author, now });
       this.addDocument(name, "signatures", "[]", { author, now });
     })();
@@ -179,6 +179,32 @@ export class Tenants {
       const place = `contract_secret/${scId}/${generation}`;
       return { generation, secret: this.sealer.open(place, sealed) };
     });
+  }
+
+  /** Its next secret, from now on; the one before stays known. Within the caller's transaction. */
+  regenerateContract(tenant: string, entry: ContractEntry, now: EpochSeconds): void {
+    const { scId, scLifetime } = entry;
+    const generation = entry.generation + 1;
+    const secret = kernelRandom(SECRET_BYTES);
+    const keyregen = Math.min(now + CONTRACT_DEFAULTS.keyregenSeconds, scLifetime) as EpochSeconds;
+    const commitment = secretCommitment(scId, generation, secret);
+    this.#replace(tenant, { ...entry, generation, keyregen, secretCommitment: commitment });
+    const sealed = this.sealer.seal(`contract_secret/${scId}/${generation}`, secret);
+    const query = this.database.query("INSERT INTO contract_secret VALUES (?, ?, ?)");
+    query.run(scId, generation, sealed);
+  }
+
+  /** For good; its secrets are forgotten. Within the caller's transaction. */
+  expireContract(tenant: string, entry: ContractEntry): void {
+    this.#replace(tenant, { ...entry, active: "expired" });
+    this.database.query("DELETE FROM contract_secret WHERE sc_id = ?").run(entry.scId);
+  }
+
+  /** As it is, no more: `seq` is the ledger's to count. */
+  #replace(tenant: string, entry: ContractEntry): void {
+    const query = this.database.query("UPDATE contract SET entry = ? WHERE sc_id = ?");
+    query.run(encodeContract(entry), entry.scId);
+    this.countUp(tenant);
   }
 
   /** Within a transaction of the caller's. */

@@ -46,7 +46,7 @@ export class ManagerSite {
   async start(limits: Partial<SshLimits> = {}, port = 0): Promise<void> {
     this.manager = await ManagerProcess.start({
       ...{ dir: this.dir, dataKey: undefined, listen: { host: LOCAL, port } },
-      ...{ events: this.#events, limits },
+      ...{ events: this.#events, limits, keepMs: 100 },
       now: () => (epochNow() + this.skewSeconds) as EpochSeconds,
     });
   }
