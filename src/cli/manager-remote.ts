@@ -48,7 +48,8 @@ export function remoteCommands(): Record<string, CommandDef> {
   );
 }
 
-function remoteCommand({ name, description, words, options }: AdminCommand): CommandDef {
+function remoteCommand(command: AdminCommand): CommandDef {
+  const { name, description, words, options, readsInput } = command;
   const named = Object.entries(options).map(([option, { type, description: text, required }]) => {
     return [option, { type, description: required === true ? `${text} (needed)` : text }];
   });
@@ -62,13 +63,18 @@ function remoteCommand({ name, description, words, options }: AdminCommand): Com
       ...Object.fromEntries([...positional, ...named]),
       ...{ output, ...CONNECTION_ARGUMENTS },
     } as ArgsDef,
-    run: ({ rawArgs }) => execute(name.split(" "), rawArgs),
+    run: ({ rawArgs }) => execute(name.split(" "), rawArgs, readsInput === true),
   });
 }
 
-async function execute(name: readonly string[], rawArgs: readonly string[]): Promise<void> {
+async function execute(
+  name: readonly string[],
+  rawArgs: readonly string[],
+  readsInput: boolean,
+): Promise<void> {
   const { connection, words } = takeConnection(rawArgs);
-  const result = await askManager(managerOf(connection), [...name, ...words]);
+  const input = readsInput ? await Bun.stdin.bytes() : undefined;
+  const result = await askManager(managerOf(connection), [...name, ...words], input);
   process.stdout.write(result.output);
   process.stderr.write(result.complaint);
   if (result.code !== 0) process.exit(result.code);

@@ -21,6 +21,8 @@ export type CommandWords = {
   readonly flag: (name: string) => boolean;
   /** What has no name, in order. */
   readonly rest: readonly string[];
+  /** Standard input as text; empty unless the command reads it. */
+  readonly input: string;
 };
 
 /** The ledgers of the tenants, as far as commands touch them. */
@@ -54,6 +56,8 @@ export type AdminCommand = {
   /** Names of the words without option, all of them needed. */
   readonly words: readonly string[];
   readonly options: Readonly<Record<string, OptionSpec>>;
+  /** It takes a document from standard input. */
+  readonly readsInput?: true;
   readonly run: (
     words: CommandWords,
     context: CommandContext,

@@ -24,10 +24,11 @@ export type RemoteManager = {
 export async function askManager(
   manager: { readonly dir: string } | RemoteManager,
   words: readonly string[],
+  input?: Uint8Array,
 ): Promise<ExecResult> {
   const client = await SshClient.connect({ user: "admin", ...optionsOf(manager) });
   try {
-    return await client.execute(words);
+    return await client.execute(words, input);
   } finally {
     client.close();
   }

@@ -5,7 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import { AbsError, messageOf } from "../errors.ts";
-import type { ExecResult } from "../ssh/ssh-login.ts";
+import type { ExecCall, ExecResult } from "../ssh/ssh-login.ts";
 import type { AdminCommand, CommandContext, CommandWords } from "./admin-command.ts";
 import { ADMIN_COMMANDS } from "./admin-commands.ts";
 import { ADMIN_ROLES } from "./administrators.ts";
@@ -16,20 +16,24 @@ const EXIT_USAGE = 2;
 
 export type CommandHost = Omit<CommandContext, "who">;
 
+/** Who asks, from where, and what comes on standard input. */
+export type Caller = ExecCall & { readonly who: string };
+
 export async function executeCommand(
   host: CommandHost,
   words: readonly string[],
-  by: { readonly who: string; readonly address: string },
+  by: Caller,
 ): Promise<ExecResult> {
   const { state } = host;
   const isAudited = findCommand(words)?.role !== "viewer";
   const note = (outcome: string): void => {
     if (!isAudited) return;
     const command = words.join(" ").slice(0, AUDITED_CHARACTERS_MAX);
-    state.audit.add({ at: state.now(), ...by, command, outcome });
+    const { who, address } = by;
+    state.audit.add({ at: state.now(), who, address, command, outcome });
   };
   try {
-    const output = await answerOf(host, words, by.who);
+    const output = await answerOf(host, words, by);
     note("done");
     return { code: 0, output, complaint: "" };
   } catch (thrown) {
@@ -40,7 +44,11 @@ export async function executeCommand(
   }
 }
 
-async function answerOf(host: CommandHost, words: readonly string[], who: string): Promise<string> {
+async function answerOf(
+  host: CommandHost,
+  words: readonly string[],
+  { who, input }: Caller,
+): Promise<string> {
   const command = findCommand(words);
   if (command === undefined) throw unknownCommand(words);
   const given = words.slice(command.name.split(" ").length);
@@ -50,8 +58,24 @@ async function answerOf(host: CommandHost, words: readonly string[], who: string
     const what = `\`${command.name}\` needs the role ${command.role}; ${who} has ${role}.`;
     throw new AbsError("NOT_ALLOWED", what, "Ask an administrator.");
   }
-  const { value, text } = await command.run(read, { ...host, who });
+  const document = command.readsInput === true ? await readText(input) : "";
+  const { value, text } = await command.run({ ...read, input: document }, { ...host, who });
   return `${isJson ? JSON.stringify(value) : text}\n`;
+}
+
+/** @throws AbsError INPUT_WRONG */
+async function readText(input: ExecCall["input"]): Promise<string> {
+  const bytes = await input();
+  const remedy = "Give the document on standard input: `… < FILE`, at most 1 MiB of UTF-8.";
+  if (bytes === undefined) throw new AbsError("INPUT_WRONG", "The input is too long.", remedy);
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new AbsError("INPUT_WRONG", "The input is no UTF-8 text.", remedy, cause);
+  }
+  if (text.trim() !== "") return text;
+  throw new AbsError("INPUT_WRONG", "The input is empty.", remedy);
 }
 
 /** The longest name that the words begin with. */
@@ -64,7 +88,7 @@ function findCommand(words: readonly string[]): AdminCommand | undefined {
 function readWords(
   command: AdminCommand,
   given: readonly string[],
-): { readonly read: CommandWords; readonly isJson: boolean } {
+): { readonly read: Omit<CommandWords, "input">; readonly isJson: boolean } {
   const options = {
     ...Object.fromEntries(
       Object.entries(command.options).map(([name, { type, multiple }]) => {
@@ -80,7 +104,7 @@ function readWords(
     throw usage(command, messageOf(cause).split(". ")[0] ?? "");
   }
   const { values, positionals } = parsed;
-  const read: CommandWords = {
+  const read: Omit<CommandWords, "input"> = {
     text: (name) => (values[name] as string | undefined) ?? command.options[name]?.default,
     texts: (name) => (values[name] as string[] | undefined) ?? [],
     flag: (name) => values[name] === true,

@@ -153,10 +153,10 @@ export class ManagerProcess {
       handlers: {
         find: (user, publicKey) => this.#find(user, toHex(publicKey)),
         subsystem: (channel, { principal }) => this.#open(channel, principal),
-        execute: (words, { principal }, address) =>
+        execute: (words, { principal }, call) =>
           executeCommand(this.#commands(), words, {
             who: principal.kind === "administrator" ? principal.name : "",
-            address,
+            ...call,
           }),
         refused: (refusal) => this.#refusals.add(refusal),
       },

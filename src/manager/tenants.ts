@@ -55,6 +55,11 @@ export type IssuedContract = {
 };
 export const DOCUMENT_KINDS = ["policy", "signatures"] as const;
 export type DocumentKind = (typeof DOCUMENT_KINDS)[number];
+export type DocumentVersion = {
+  readonly version: number;
+  readonly author: string;
+  readonly madeAt: EpochSeconds;
+};
 export type StoredDocument = { readonly version: number; readonly body: string };
 
 type SealedRow = { sealed: Uint8Array };
@@ -226,6 +231,26 @@ export class Tenants {
     this.database.query("INSERT INTO contract_secret VALUES (?, 1, ?)").run(scId, sealed);
     this.countUp(tenant);
     return scId;
+  }
+
+  /** Without bodies, newest first. */
+  documentVersions(tenant: string, kind: DocumentKind): DocumentVersion[] {
+    const query = this.database.query(
+      `SELECT version, author, made_at AS madeAt FROM document WHERE tenant = ? AND kind = ?
+       ORDER BY version DESC`,
+    );
+    return query.all(tenant, kind) as DocumentVersion[];
+  }
+
+  /** @throws AbsError VERSION_ABSENT */
+  documentAt(tenant: string, kind: DocumentKind, version: number): string {
+    const query = this.database.query(
+      "SELECT body FROM document WHERE tenant = ? AND kind = ? AND version = ?",
+    );
+    const row = query.get(tenant, kind, version) as { body: string } | null;
+    if (row !== null) return row.body;
+    const what = `${tenant} has no version ${version} of its ${kind}.`;
+    throw new AbsError("VERSION_ABSENT", what, "`history` names them.");
   }
 
   /** The newest version. */

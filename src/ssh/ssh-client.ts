@@ -90,7 +90,7 @@ export class SshClient {
   }
 
   /** @throws AbsError MANAGER_CHANNEL_REFUSED */
-  execute(words: readonly string[]): Promise<ExecResult> {
+  execute(words: readonly string[], input?: Uint8Array): Promise<ExecResult> {
     return new Promise((resolve, reject) => {
       this.client.exec(joinWords(words), (cause, channel) => {
         if (cause !== undefined) return reject(refusedChannel(cause));
@@ -109,7 +109,7 @@ export class SshClient {
         channel.on("close", () =>
           resolve({ code, output: textOf(output), complaint: textOf(complaint) }),
         );
-        channel.end();
+        channel.end(input ?? new Uint8Array(0));
       });
     });
   }

@@ -9,7 +9,7 @@ import type { AuthContext, Connection, PublicKeyAuthContext, ServerChannel, Sess
 import { messageOf } from "../errors.ts";
 import { parseWords } from "./command-words.ts";
 import { fingerprintOf, keyOfBlob } from "./ssh-keys.ts";
-import type { ExecResult, SshHandlers, SshLogin } from "./ssh-login.ts";
+import type { ExecCall, ExecResult, SshHandlers, SshLogin } from "./ssh-login.ts";
 import { type SshLimits, SUBSYSTEM } from "./ssh-settings.ts";
 
 const HOUR_MS = 3_600_000;
@@ -140,19 +140,22 @@ export class SshConnection<P> {
   private execute(take: () => ServerChannel, command: string): void {
     const channel = take();
     this.keep(channel);
-    // Standard input is not read yet: what comes is thrown away.
-    channel.resume();
-    void this.answer(command).then((result) => this.finish(channel, result));
+    const input = () => readAll(channel, this.limits.inputBytesMax);
+    void this.answer(command, { address: this.address, input }).then((result) => {
+      // What nobody reads is thrown away, so that the channel can end.
+      channel.resume();
+      this.finish(channel, result);
+    });
   }
 
-  private async answer(command: string): Promise<ExecResult> {
+  private async answer(command: string, call: ExecCall): Promise<ExecResult> {
     const read = parseWords(command);
     const { login } = this;
     if ("complaint" in read || login === undefined) {
       const what = "complaint" in read ? read.complaint : "nobody is logged in";
       return { code: EXIT_USAGE, output: "", complaint: `The command is refused: ${what}.\n` };
     }
-    return this.handlers.execute(read.words, login, this.address).catch((thrown) => {
+    return this.handlers.execute(read.words, login, call).catch((thrown) => {
       return { code: 1, output: "", complaint: `It failed: ${messageOf(thrown)}.\n` };
     });
   }
@@ -187,6 +190,21 @@ export class SshConnection<P> {
     }
     if (++this.rekeys > this.limits.rekeysPerHourMax) this.cut("too many key exchanges");
   }
+}
+
+/** Undefined: it is more than that, or the channel broke. */
+function readAll(channel: ServerChannel, bytesMax: number): Promise<Uint8Array | undefined> {
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  return new Promise((resolve) => {
+    channel.on("data", (chunk: Uint8Array) => {
+      sizeBytes += chunk.length;
+      if (sizeBytes <= bytesMax) parts.push(chunk);
+      else resolve(undefined);
+    });
+    channel.once("end", () => resolve(new Uint8Array(Buffer.concat(parts))));
+    channel.once("close", () => resolve(undefined));
+  });
 }
 
 /** Over the session id, so that a log-in is good for this connection only (RFC 4252 §7). */

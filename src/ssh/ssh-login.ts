@@ -20,6 +20,12 @@ export type ExecResult = {
   readonly complaint: string;
 };
 
+export type ExecCall = {
+  readonly address: string;
+  /** What comes on standard input, to its end; undefined: more than a command may have. */
+  readonly input: () => Promise<Uint8Array | undefined>;
+};
+
 export type SshRefusal = {
   readonly address: string;
   readonly why: string;
@@ -38,7 +44,7 @@ export type SshHandlers<P> = {
   readonly execute: (
     words: readonly string[],
     login: SshLogin<P>,
-    address: string,
+    call: ExecCall,
   ) => Promise<ExecResult>;
   readonly refused: (refusal: SshRefusal) => void;
 };

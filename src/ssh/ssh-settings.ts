@@ -27,6 +27,8 @@ export type SshLimits = {
   /** Without a channel. */
   readonly idleMs: number;
   readonly sessionsMax: number;
+  /** Standard input of one command. */
+  readonly inputBytesMax: number;
   /** Waiting for a peer that reads slowly, or by a peer that sends past its window. */
   readonly waitingBytesMax: number;
   /** A peer that takes nothing for so long while something waits is gone. */
@@ -44,6 +46,7 @@ export const SSH_LIMITS: SshLimits = {
   loginBytesMax: 64 * 1024,
   idleMs: 30_000,
   sessionsMax: 4,
+  inputBytesMax: 1024 * 1024,
   waitingBytesMax: 16 * 1024 * 1024,
   stallMs: 30_000,
   rekeyMs: 3_600_000,

@@ -118,6 +118,7 @@ export async function openSsh(
   site: Site,
   words: { user?: string; key: string; hostSeed?: Uint8Array },
   args: readonly string[],
+  input?: Uint8Array<ArrayBuffer>,
 ): Promise<Ran> {
   const known = join(site.dir, `known-${toHex(drawSeed()).slice(0, 8)}`);
   const line = publicLineOf(sshPublicKey(words.hostSeed ?? site.hostSeed), "");
@@ -128,11 +129,18 @@ export async function openSsh(
     ...["-o", `UserKnownHostsFile=${known}`, "-o", "GlobalKnownHostsFile=none"],
     ...["-o", "StrictHostKeyChecking=yes", "-l", words.user ?? "admin"],
   ];
-  return run(["ssh", ...options, ...args]);
+  return run(["ssh", ...options, ...args], input);
 }
 
-export async function run(command: readonly string[]): Promise<Ran> {
-  const child = Bun.spawn([...command], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+export async function run(
+  command: readonly string[],
+  input?: Uint8Array<ArrayBuffer>,
+): Promise<Ran> {
+  const child = Bun.spawn([...command], {
+    stdin: input ?? "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   const [output, complaint, code] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
