@@ -6,6 +6,7 @@
 
 import { toHex } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
+import type { KnownNames } from "../policy/policy.ts";
 import { type Contract, parseContract } from "../session/contract.ts";
 import { isZero, KeyPair } from "../session/x25519.ts";
 import type { DocumentMap, DocumentNode } from "../store/document.ts";
@@ -321,6 +322,13 @@ function readName(node: DocumentNode): string {
   const text = node.string();
   const remedy = "Use up to 64 letters, digits, dots, dashes and underscores.";
   return NAME.test(text) ? text : node.fail(`"${text}" is not a name.`, remedy);
+}
+
+/** Names of agents and groups that a policy may use though no peer has them. */
+export function readKnown(node: DocumentNode | undefined): KnownNames | undefined {
+  if (node === undefined) return undefined;
+  const map = node.map(["agents", "groups"]);
+  return { agents: readNames(map.get("agents")), groups: readNames(map.get("groups")) };
 }
 
 function readNames(node: DocumentNode | undefined): string[] {

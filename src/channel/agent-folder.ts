@@ -138,6 +138,7 @@ export function provisioningOf(state: AgentState, secrets: NodeSecrets): JsonObj
     carriers: { ipProtocol: state.ipProtocol, udpPort: state.udpPort },
     ledger: { directory: "." },
     contracts: state.contracts.map(contractOf),
+    known: { agents: state.known.agents, groups: state.known.groups },
     signatures: JSON.parse(state.signatures) as JsonValue,
     policy: { file: AGENT_FOLDER.policy },
   };

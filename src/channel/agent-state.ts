@@ -18,6 +18,7 @@ export const TAG_BYTES = 16;
 const MODES = ["full", "quick"] as const;
 const STAGES = ["enforce", "observe", "warn"] as const;
 const NODES_MAX = 4096;
+const KNOWN_MAX = 20_000;
 const TAGS_MAX = 4095;
 const CONTRACTS_MAX = 4096;
 const GENERATIONS_MAX = 16;
@@ -57,6 +58,8 @@ export type AgentState = {
   readonly neighbours: readonly NeighbourWords[];
   readonly contracts: readonly StateContract[];
   readonly ledger: StateLedger;
+  /** Of all agents that ever were or are invited: the policy may name them. Ascending. */
+  readonly known: { readonly agents: readonly string[]; readonly groups: readonly string[] };
   /** Documents as they were applied: YAML or JSON. */
   readonly policy: string;
   readonly signatures: string;
@@ -82,6 +85,7 @@ export function stateJson(state: AgentState): JsonObject {
       genesis: state.ledger.genesis.toHex(),
       master: signedCertificateJson(state.ledger.master),
     },
+    known: { ...state.known },
     policy: state.policy,
     signatures: state.signatures,
   };
@@ -100,6 +104,7 @@ export function readState(fields: JsonFields): AgentState {
   const tenant = fields.object("tenant");
   const carriers = fields.object("carriers");
   const ledger = fields.object("ledger");
+  const known = fields.object("known");
   const state: AgentState = {
     version: fields.integer("version", 1, COUNT_MAX),
     own: { ...readAgent(own), stage: own.oneOf("stage", STAGES) },
@@ -115,10 +120,14 @@ export function readState(fields: JsonFields): AgentState {
       genesis: ledger.bytes("genesis", GENESIS_BYTES_MAX),
       master: readCertificate(ledger, "master"),
     },
+    known: {
+      agents: known.sortedTexts("agents", KNOWN_MAX, NAME_CHARACTERS_MAX),
+      groups: known.sortedTexts("groups", KNOWN_MAX, NAME_CHARACTERS_MAX),
+    },
     policy: fields.text("policy", DOCUMENT_CHARACTERS_MAX),
     signatures: readList(fields, "signatures"),
   };
-  for (const part of [own, tenant, carriers, ledger]) fields.close(part);
+  for (const part of [own, tenant, carriers, ledger, known]) fields.close(part);
   return state;
 }
 

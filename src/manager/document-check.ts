@@ -22,11 +22,12 @@ export function checkPolicy(state: ManagerState, tenant: string, text: string): 
   const policy = parsePolicy(text, INPUT);
   const nodes = state.nodes.list(tenant).filter((node) => node.state === "enrolled");
   const apps = ["", ...state.tenants.applicationTags(tenant).map(({ name }) => name)];
+  const known = state.knownNames(tenant);
   const partyOf = ({ name, groups, mode }: MappedNode) => ({ id: name, groups, mode });
   for (const node of nodes) {
     const own = { ...partyOf(node), stage: node.stage };
     const peers = nodes.filter((other) => other !== node).map(partyOf);
-    compilePolicy(policy, { own, peers, apps, otherTenants: [] });
+    compilePolicy(policy, { own, peers, apps, otherTenants: [], known });
   }
 }
 

@@ -41,6 +41,17 @@ export class ManagerState {
     this.tenants = new Tenants(database, sealer);
   }
 
+  /** Names that a policy may use: of all who are, were, or are invited. */
+  knownNames(tenant: string): AgentState["known"] {
+    const invited = this.invitations.list().filter((one) => one.tenant === tenant);
+    const all = [...this.nodes.list(tenant), ...invited];
+    const sorted = (names: readonly string[]): string[] => [...new Set(names)].sort();
+    return {
+      agents: sorted(all.map(({ name }) => name)),
+      groups: sorted(all.flatMap(({ groups }) => groups)),
+    };
+  }
+
   /** Reading one takes 0.3 ms, and a state has one of every neighbour. */
   certificateOf(node: MappedNode): SignedCertificate {
     const key = `${node.nodeId}/${node.seq}`;
@@ -92,6 +103,7 @@ export class ManagerState {
         genesis: tenants.genesisOf(tenant.name),
         master: this.authority.ownCertificate(tenant, this.manager.place.host, this.now()),
       },
+      known: this.knownNames(tenant.name),
       policy: tenants.document(tenant.name, "policy").body,
       signatures: tenants.document(tenant.name, "signatures").body,
     };

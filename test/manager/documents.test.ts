@@ -61,6 +61,19 @@ test("signatures and a policy that names their applications reach the agents", a
   expect(provisioning.policy.rules.map(({ id }) => id)).toEqual(["ping-in"]);
 });
 
+test("a policy may name who is invited, and goes on when its last agent is revoked", async () => {
+  await site.invite("c", "--group", "later");
+  const rule = "{ id: later-in, direction: in, from: { group: later }, app: ping, action: allow }";
+  expect((await apply("policy", `${POLICY}  - ${rule}\n`)).complaint).toBe("");
+  await site.enrol(await site.invite("d", "--group", "back"), site.freshDir());
+  expect((await apply("policy", POLICY.replace("front", "back"))).complaint).toBe("");
+  await site.command("agents", "revoke", "d");
+  const state = await fetchState(agent, loadProvisioning);
+  expect(state.neighbours.map(({ name }) => name)).toEqual(["b"]);
+  expect(state.known.groups).toEqual(["back", "front", "later"]);
+  expect((await apply("policy", POLICY)).complaint).toBe("");
+});
+
 test("versions are kept, shown, and come back as new ones", async () => {
   const second = POLICY.replace("ping-in", "other");
   const input = new Uint8Array(Buffer.from(second));
@@ -70,17 +83,17 @@ test("versions are kept, shown, and come back as new ones", async () => {
   } as unknown as Site;
   const key = join(site.dir, "admin_key");
   const words = ["127.0.0.1", "policy apply --tenant t1"];
-  expect((await openSsh(at, { key }, words, input)).output).toBe("version 3\n");
+  expect((await openSsh(at, { key }, words, input)).output).toBe("version 6\n");
   const shown = await site.command("policy", "show", "--tenant", "t1");
-  expect(shown).toEqual({ tenant: "t1", version: 3, body: second });
+  expect(shown).toEqual({ tenant: "t1", version: 6, body: second });
   const back = await site.command("policy", "rollback", "--tenant", "t1", "--version", "2");
-  expect(back).toMatchObject({ version: 4 });
+  expect(back).toMatchObject({ version: 7 });
   expect(await site.command("policy", "show", "--tenant", "t1")).toMatchObject({ body: POLICY });
   const rows = (await site.command("policy", "history", "--tenant", "t1")) as unknown as {
     version: number;
     author: string;
   }[];
-  expect(rows.map(({ version }) => version)).toEqual([4, 3, 2, 1]);
+  expect(rows.map(({ version }) => version)).toEqual([7, 6, 5, 4, 3, 2, 1]);
   expect(rows[0]?.author).toBe("local");
   const none = ["policy", "show", "--tenant", "t1", "--version", "9"];
   expect((await askManager({ dir: site.dir }, none)).complaint).toContain("[VERSION_ABSENT]");
