@@ -1,4 +1,4 @@
-# make lab    set everything up, build, run the main job: four VMs, a told story of checks
+# make lab    set everything up, build, run the main job: five VMs, a told story of checks
 # make test   set everything up, build, run the tests; the last line is "N passed, N failed"
 # Also: setup, build, test-long, bench, lint, clean. Every target first runs `make setup`, which
 # does nothing (0.2 s) once all is there. Needs Debian 12 and root.
@@ -27,7 +27,7 @@ lab: build
 	dist/abs lab run
 
 test: build build/shim-test build/secp-test
-	@scripts/test.sh unit sim mutations fuzz e2e
+	@scripts/test.sh unit ledger sim mutations fuzz e2e
 
 test-long: build build/shim-test build/secp-test
 	@scripts/test.sh long

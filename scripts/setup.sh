@@ -15,6 +15,8 @@ packages=(
   # traffic: programs that nobody here wrote
   iperf3 curl nginx-light redis-server redis-tools postgresql postgresql-client
   mariadb-server mariadb-client openssh-server openssh-client
+  # faults of the ledger's processes: kills at syncs, clocks that are wrong (test/ledger/)
+  strace faketime
   # the shells that completions are made for
   zsh fish
   # the model of agreement (docs/model/)

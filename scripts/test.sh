@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the named suites: unit, sim, mutations, fuzz, e2e, long. Prints each suite's seconds and, as
-# the last line, the sums: "N passed, N failed". Exit status 0 only when nothing failed. A suite
-# that crashes, runs out of time, or skips a test has failed. Logs: build/test/SUITE.log. Called by
-# make.
+# Runs the named suites: unit, ledger, sim, mutations, fuzz, e2e, long. Prints each suite's seconds
+# and, as the last line, the sums: "N passed, N failed". Exit status 0 only when nothing failed. A
+# suite that crashes, runs out of time, or skips a test has failed. Logs: build/test/SUITE.log.
+# Called by make.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export NO_COLOR=1
@@ -55,7 +55,7 @@ for suite in "$@"; do
     others=()
     for path in test/*; do
       case $path in
-      test/e2e | test/fuzz | test/long | test/sim | test/mutations) ;;
+      test/e2e | test/fuzz | test/ledger | test/long | test/sim | test/mutations) ;;
       *) if [ -d "$path" ]; then
         find "$path" -name '*.test.ts' | grep -q . && others+=("./$path")
       elif [[ $path == *.test.ts ]]; then others+=("./$path"); fi ;;
@@ -67,6 +67,7 @@ for suite in "$@"; do
   mutations) run mutations 1200 ./test/mutations ;;
   fuzz) run fuzz 1800 ./test/fuzz ;;
   # One process a file: each builds networks and starts programs of its own.
+  ledger) each ledger 400 ;;
   e2e) each e2e 1500 ;;
   long)
     each long 3600

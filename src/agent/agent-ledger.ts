@@ -3,8 +3,12 @@
  * session machine, and its connections through the data plane. docs/provisioning.md "With a
  * ledger". Nothing waits for the ledger: the agent begins with what its replica holds.
  */
+import { join } from "node:path";
+import { messageOf } from "../errors.ts";
+import type { ScdContract } from "../node/scd-watch.ts";
 import type { EventLog } from "../observe/event-log.ts";
 import type { Contract } from "../session/contract.ts";
+import { loadContracts, saveContracts } from "./contract-memory.ts";
 import { ContractSource } from "./contract-source.ts";
 import { LedgerThread } from "./ledger-thread.ts";
 import { DataPlanePassage } from "./peer-passage.ts";
@@ -14,6 +18,9 @@ import type { WorkerLink } from "./worker-link.ts";
 
 /** To read a long chain takes seconds; what comes later is taken when it comes. */
 const READ_WAIT_MS = 20_000;
+/** Where it is remembered how contracts stood. */
+const REMEMBERED_WAIT_MS = 300;
+const MEMORY_FILE = "contracts.json";
 
 export class AgentLedger {
   #contracts: readonly Contract[] = [];
@@ -21,6 +28,8 @@ export class AgentLedger {
   private constructor(
     readonly thread: LedgerThread,
     readonly source: ContractSource,
+    readonly memoryFile: string,
+    readonly events: EventLog,
   ) {}
 
   /**
@@ -29,6 +38,7 @@ export class AgentLedger {
    */
   static async open(
     provisioning: Provisioning,
+    stateDir: string,
     events: EventLog,
   ): Promise<AgentLedger | undefined> {
     const { ledger } = provisioning;
@@ -38,9 +48,10 @@ export class AgentLedger {
       events,
     );
     const source = new ContractSource(ledger, provisioning, (event) => events.write(event));
-    const own = new AgentLedger(thread, source);
-    await thread.untilRead(READ_WAIT_MS);
-    own.#contracts = source.take(thread.contracts ?? []);
+    const own = new AgentLedger(thread, source, join(stateDir, MEMORY_FILE), events);
+    const remembered = loadContracts(own.memoryFile, thread.chainId);
+    await thread.untilRead(remembered === undefined ? READ_WAIT_MS : REMEMBERED_WAIT_MS);
+    own.#contracts = source.take(thread.contracts ?? remembered ?? []);
     return own;
   }
 
@@ -59,6 +70,7 @@ export class AgentLedger {
       changed: (scd) => {
         this.#contracts = this.source.take(scd);
         changed(this.#contracts);
+        this.#remember(scd);
       },
       pass: (flow) => passage.open(flow),
       passEnded: (localPort) => passage.close(localPort),
@@ -87,6 +99,14 @@ export class AgentLedger {
 
   async stop(): Promise<void> {
     await this.thread.stop();
+  }
+
+  #remember(scd: readonly ScdContract[]): void {
+    try {
+      saveContracts(this.memoryFile, this.thread.chainId, scd);
+    } catch (error) {
+      this.events.write({ event: "warning", message: messageOf(error) }); // the next start waits
+    }
   }
 }
 

@@ -89,7 +89,7 @@ export class Agent {
     await throwIfStopped(options);
     const shim = openShim();
     const compiled = compileProvisioning(provisioning);
-    const ledger = await AgentLedger.open(provisioning, events);
+    const ledger = await AgentLedger.open(provisioning, options.stateDir, events);
     const ports = await openPorts(shim, options, ROOM_BYTES, 2 * SESSION_CAPACITY).catch(
       async (error: unknown) => {
         await ledger?.stop();

@@ -5,7 +5,7 @@ import type { Hash, ScId } from "../chain/ledger-units.ts";
 import { secretCommitment } from "../chain/secret-commitment.ts";
 import type { GenerationCommitment, ScdContract } from "../node/scd-watch.ts";
 import type { AbsEvent } from "../observe/event-log.ts";
-import { scIdBytesOf } from "../session/contract.ts";
+import { drawContractSecret, scIdBytesOf } from "../session/contract.ts";
 import type { EpochSeconds } from "../units.ts";
 import { ContractSource } from "./contract-source.ts";
 import type { Provisioning } from "./provisioning.ts";
@@ -74,7 +74,6 @@ test("terms are the ledger's, the secret is ours", () => {
 const gone = { scId: SC as string, entry: undefined, generations: [] };
 const unused = [
   ["not in the SCD", [1], gone, "not-in-ledger"],
-  ["a name only", [1], scdOf(1, { encryptionAlgo: "rsa256" }), "algorithm"],
   ["no secret of the ledger's generations", [3], scdOf(2), "no-secret"],
   [
     "a scope without us",
@@ -101,6 +100,20 @@ test("a secret that is not the ledger's is not used, and an event says so", () =
     { event: "contract-secret-wrong", scId: SC, generation: 1 },
     { event: "contract-unused", scId: SC, reason: "no-secret" },
   ]);
+});
+
+test("rsa256: the private key is part of what the ledger committed to", () => {
+  const secret = drawContractSecret("rsa256", () => secretOf(1));
+  const held = [{ generation: 1, secret }];
+  const source = new ContractSource(settingsOf(held), NAMES, (event) => void events.push(event));
+  const commitment = secretCommitment(SC, 1, secret);
+  const scd = scdOf(1, { encryptionAlgo: "rsa256", secretCommitment: commitment });
+  const generations = [{ generation: 1, commitment, since: 1000 as EpochSeconds }];
+  const [contract] = source.take([{ ...scd, generations }]);
+  expect(contract?.secrets[0]?.secret).toEqual(secretOf(1));
+  expect(contract?.secrets[0]?.rsa?.der).toEqual(secret.slice(32));
+  // A ledger that committed to 32 bytes alone gives nothing to wrap keys with.
+  expect(sourceOf(1).take([scdOf(1, { encryptionAlgo: "rsa256" })])).toEqual([]);
 });
 
 describe("generations", () => {

@@ -10,10 +10,11 @@ import { secretCommitment } from "../chain/secret-commitment.ts";
 import type { ScdContract } from "../node/scd-watch.ts";
 import type { AbsEvent } from "../observe/event-log.ts";
 import {
-  ALGORITHM_NAMES,
   type Contract,
   type ContractScope,
   type GenerationSecret,
+  generationSecret,
+  isContractSecret,
 } from "../session/contract.ts";
 import type { EpochSeconds, PeerIndex, TagIndex } from "../units.ts";
 import type { Provisioning } from "./provisioning.ts";
@@ -25,8 +26,6 @@ export type UnusedReason =
   | "not-in-ledger"
   /** This agent is not in its scope. */
   | "out-of-scope"
-  /** A name only, as `rsa256` is. */
-  | "algorithm"
   /** No secret held here is one that the ledger has a commitment of. */
   | "no-secret";
 
@@ -118,11 +117,9 @@ function resolve(
     return unused("not-in-ledger");
   }
   const { generation } = entry;
-  const algorithm = ALGORITHM_NAMES.find((name) => name === entry.encryptionAlgo);
-  if (algorithm === undefined) return unused("algorithm", { generation });
   const scope = scopeOf(entry, names);
   if (scope === "outside") return unused("out-of-scope", { generation });
-  const { secrets, wrong } = checkSecrets(scd, held, settings.overlapSeconds);
+  const { secrets, wrong } = checkSecrets(scd, entry, held, settings.overlapSeconds);
   const newest = secrets.at(-1);
   const isWrong = wrong.length === 0 ? {} : { wrong };
   if (newest === undefined) return unused("no-secret", { generation, ...isWrong });
@@ -132,7 +129,8 @@ function resolve(
     ...(newest.endsAt === undefined ? {} : { endsAt: newest.endsAt }),
   };
   const contract: Contract = {
-    ...{ scId, scIdBytes, algorithm, hash: entry.hashAlgo, protection: entry.protection },
+    ...{ scId, scIdBytes, algorithm: entry.encryptionAlgo, hash: entry.hashAlgo },
+    protection: entry.protection,
     ...{ quickmode: entry.quickmode, state: entry.active ? "true" : "false" },
     ...{ scLifetime: entry.scLifetime, keyregen: entry.keyregen },
     ...{ busySeconds: entry.busySeconds, idleSeconds: entry.idleSeconds, secrets },
@@ -147,6 +145,7 @@ function resolve(
  */
 function checkSecrets(
   { scId, generations }: ScdContract,
+  { encryptionAlgo }: ContractEntry,
   held: ContractSecrets,
   overlapSeconds: number,
 ): { readonly secrets: GenerationSecret[]; readonly wrong: number[] } {
@@ -155,13 +154,15 @@ function checkSecrets(
   for (const { generation, secret } of held.secrets) {
     const known = generations.find((one) => one.generation === generation);
     if (known === undefined) continue;
-    if (secretCommitment(scId as ScId, generation, secret) !== known.commitment) {
+    const isIssued = secretCommitment(scId as ScId, generation, secret) === known.commitment;
+    if (!isIssued || !isContractSecret(encryptionAlgo, secret)) {
       wrong.push(generation);
       continue;
     }
     const next = generations.find((one) => one.generation > generation);
     const endsAt = next && ((next.since + overlapSeconds) as EpochSeconds);
-    secrets.push({ generation, secret, ...(endsAt === undefined ? {} : { endsAt }) });
+    const given = { generation, secret, ...(endsAt === undefined ? {} : { endsAt }) };
+    secrets.push(generationSecret(encryptionAlgo, given));
   }
   return { secrets, wrong };
 }

@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { toHex } from "../bytes.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
+import { type AlgorithmName, drawContractSecret } from "../session/contract.ts";
 import { KeyPair } from "../session/x25519.ts";
 
 /** 64 hex digits each. */
@@ -16,7 +17,6 @@ export interface KeyPairHex {
 
 export const KEY_BYTES = 32;
 export const TAG_BYTES = 16;
-export const CONTRACT_SECRET_BYTES = 32;
 
 /** A fresh static key pair of a node. */
 export function generateKeyPair(): KeyPairHex {
@@ -30,6 +30,9 @@ export function generateTag(): string {
 }
 
 /** A fresh contract: its SC-ID and the first generation of its secret. */
-export function generateContractSecret(): { readonly scId: string; readonly secret: string } {
-  return { scId: randomUUID(), secret: toHex(kernelRandom(CONTRACT_SECRET_BYTES)) };
+export function generateContractSecret(algorithm: AlgorithmName = "aes-128-gcm"): {
+  readonly scId: string;
+  readonly secret: string;
+} {
+  return { scId: randomUUID(), secret: toHex(drawContractSecret(algorithm, kernelRandom)) };
 }

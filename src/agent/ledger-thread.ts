@@ -39,6 +39,8 @@ export class LedgerThread {
   contracts: readonly ScdContract[] | undefined;
   readonly #read = Promise.withResolvers<void>();
   readonly #asked = new Map<number, (status: Status | undefined) => void>();
+  /** Of the folder's genesis file. */
+  readonly chainId: string;
   readonly #unlock: () => void;
   #worker: Worker | undefined;
   #seams: LedgerSeams | undefined;
@@ -56,7 +58,7 @@ export class LedgerThread {
     public plan: LedgerPlan,
     readonly events: EventLog,
   ) {
-    loadNode(plan.dir, "validator", createLedgerCrypto());
+    this.chainId = loadNode(plan.dir, "validator", createLedgerCrypto()).genesis.chainId;
     loadCertificate(plan.dir);
     this.#unlock = lockFolder(fileIn(plan.dir, "lock"));
     this.#start();

@@ -70,19 +70,24 @@ class LedgerWorker {
   readonly passage = new MainThreadPassage();
   readonly process: LedgerProcess;
   #watch: ScdWatch;
-  #told = "";
+  #scIds: readonly string[];
 
   constructor(plan: LedgerPlan) {
     const { dir, listen } = plan;
+    this.#scIds = plan.scIds;
     this.process = LedgerProcess.open({
       ...{ role: "validator", dir, listen, openJournal, isLocked: true, passage: this.passage },
       events: { write: (event) => tell({ kind: "event", event }) },
       onBlock: ({ block }) => {
-        this.#watch.note(block);
-        this.#tellContracts();
+        if (this.#watch.note(block) && !this.process.isRepairing) this.#tellContracts();
+      },
+      onBeginning: () => {
+        this.#watch = this.#watchOf();
+        // What the agent knows is newer than the state of a node that repairs its disk.
+        if (!this.process.isRepairing) this.#tellContracts();
       },
     });
-    this.#watch = this.#watchOf(plan.scIds);
+    this.#watch = this.#watchOf();
     this.#tellContracts();
     // Whoever waits for the end of a node that failed is the main thread.
     this.process.ended.catch(fail);
@@ -94,7 +99,8 @@ class LedgerWorker {
         this.process.join().catch(fail);
         break;
       case "watch":
-        this.#watch = this.#watchOf(message.scIds);
+        this.#scIds = message.scIds;
+        this.#watch = this.#watchOf();
         this.#tellContracts();
         break;
       case "status":
@@ -112,17 +118,13 @@ class LedgerWorker {
     }
   }
 
-  #watchOf(scIds: readonly string[]): ScdWatch {
+  #watchOf(): ScdWatch {
     const { participant, options } = this.process.runner;
-    return new ScdWatch(scIds, participant.chain, options.journal.history);
+    return new ScdWatch(this.#scIds, participant.chain, options.journal.history);
   }
 
-  /** Only what has changed: most blocks are about somebody else's contracts. */
   #tellContracts(): void {
     const contracts = this.#watch.contracts(this.process.runner.participant.chain);
-    const text = JSON.stringify(contracts);
-    if (text === this.#told) return;
-    this.#told = text;
     tell({ kind: "contracts", contracts });
   }
 }

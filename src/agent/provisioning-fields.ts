@@ -7,13 +7,16 @@
 import { toHex } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
 import type { KnownNames } from "../policy/policy.ts";
-import { type Contract, parseContract } from "../session/contract.ts";
+import { type Contract, PSK_BYTES, parseContract } from "../session/contract.ts";
 import { isZero, KeyPair } from "../session/x25519.ts";
 import type { DocumentMap, DocumentNode } from "../store/document.ts";
 import { readHex, readSecret } from "../store/secret-file.ts";
 import type { TagIndex } from "../units.ts";
 import { formatAddress, type IpAddress, isUnicast, parseAddress } from "../wire/ip-text.ts";
-import { CONTRACT_SECRET_BYTES, KEY_BYTES, TAG_BYTES } from "./keys.ts";
+import { KEY_BYTES, TAG_BYTES } from "./keys.ts";
+
+/** A private key, if any, follows the pre-shared key (session/contract.ts). */
+const CONTRACT_SECRET_BYTES_MAX = 2048;
 
 export type AgentMode = "full" | "quick";
 export type Carrier = "ip" | "udp";
@@ -289,7 +292,7 @@ export function readGenerations(map: DocumentMap): { generation: number; secret:
   }
   const one = (entry: DocumentMap) => ({
     generation: entry.get("generation")?.integer(1, 0xffff_ffff) ?? 1,
-    secret: readSecret(entry.need("secret"), CONTRACT_SECRET_BYTES),
+    secret: readSecret(entry.need("secret"), PSK_BYTES, CONTRACT_SECRET_BYTES_MAX),
   });
   if (list === undefined) return [one(map)];
   const generations = list.list().map((item) => one(item.map(["generation", "secret"])));

@@ -221,9 +221,9 @@ const REFUSED: readonly { name: string; change: Fields; message: string }[] = [
     message: "sc-id",
   },
   {
-    name: "rsa256",
+    name: "rsa256 without its private key",
     change: { contracts: [{ ...CONTRACT, encryption_algo: "rsa256" }] },
-    message: "rsa256",
+    message: "a private key after them",
   },
   {
     name: "an unknown hash",
@@ -308,6 +308,15 @@ const REFUSED: readonly { name: string; change: Fields; message: string }[] = [
     message: 'no contract meets what rule "r"',
   },
 ];
+
+test("an rsa256 contract, its private key in the secret", () => {
+  const drawn = generateContractSecret("rsa256");
+  const { contracts } = read({
+    contracts: [{ ...CONTRACT, encryption_algo: "rsa256", secret: drawn.secret }],
+  });
+  expect(contracts[0]?.secrets[0]?.secret.length).toBe(32);
+  expect(contracts[0]?.secrets[0]?.rsa?.der.length).toBe(drawn.secret.length / 2 - 32);
+});
 
 test.each([...REFUSED])("refused: $name", ({ change, message }) => {
   try {

@@ -27,7 +27,8 @@ export interface RememberedSession {
   readonly destination: string;
 }
 
-function replaceFile(path: string, content: string): void {
+/** Whole or not at all. @throws AbsError STATE_UNWRITABLE */
+export function replaceFile(path: string, content: string): void {
   const fresh = `${path}.new`;
   try {
     const descriptor = openSync(fresh, "w", 0o600);
@@ -96,7 +97,7 @@ function isRemembered(value: unknown): value is RememberedSession {
   );
 }
 
-function readIfThere(path: string): string | undefined {
+export function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch {

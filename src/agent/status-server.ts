@@ -88,6 +88,7 @@ export class StatusServer {
         app: session.tag === 0 ? null : (provisioning.tags[session.tag]?.name ?? null),
         role: session.myRole,
         initiator: session.initiator,
+        under: session.under,
         packetsSent: worker.sessions.sent(session.slot),
       })),
     };

@@ -39,6 +39,7 @@ export const BLOCK_FAULTS = [
   "redraw",
   "attempt",
   "bound-hash",
+  "checkpoint",
 ] as const;
 export type BlockFault = (typeof BLOCK_FAULTS)[number];
 

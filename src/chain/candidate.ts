@@ -11,9 +11,11 @@ import { bindingOf, enterAttempt } from "./attempts.ts";
 import type { BlockBody, BlockCore } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { faultCode, type Refusal, refuse } from "./block-fault.ts";
+import { checkpointFault } from "./checkpoint.ts";
 import {
   headerOf,
   isSignedByMaster,
+  masterId,
   openHeight,
   report,
   send,
@@ -75,6 +77,8 @@ function judge(
   body: BlockBody,
   origin: Origin,
 ): Candidate | Refusal {
+  const misfit = checkpointFault(validator.catchUp.checkpoint, core);
+  if (misfit !== undefined) return misfit;
   const next = applyBlock(validator.chain, core, body, validator.crypto);
   if ("fault" in next) return next;
   if (core.term > validator.term) return refuse("term", `${core.term} is not known`);
@@ -136,7 +140,8 @@ export function refuseBlock(
     blockHash,
     reason: faultCode(refusal.fault),
   });
-  if (leader === validator.nodeId && round.seat !== undefined)
-    round.rejects.set(round.seat, reject);
-  send(validator, [leader], reject);
+  if (leader !== validator.nodeId) return send(validator, [leader], reject);
+  if (round.seat !== undefined) round.rejects.set(round.seat, reject);
+  // It proposes nothing, so nobody else will refuse in this view: the master hears why.
+  send(validator, [masterId(validator)], reject);
 }

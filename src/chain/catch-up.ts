@@ -6,6 +6,7 @@
  */
 import type { BlockBody, BlockCore, SealedHeader } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
+import { checkpointFault } from "./checkpoint.ts";
 import {
   type LedgerNode,
   masterId,
@@ -16,7 +17,7 @@ import {
   send,
   setTimer,
 } from "./ledger-node.ts";
-import type { BlockHash, Hash, Height, NodeId } from "./ledger-units.ts";
+import { type BlockHash, type Hash, type Height, NO_HASH, type NodeId } from "./ledger-units.ts";
 import type {
   BodyRequest,
   BodyResponse,
@@ -37,6 +38,7 @@ const PATIENCE_MS = 3000;
 
 export function onGossipTimer(node: LedgerNode, entropy: Hash): void {
   const { catchUp } = node;
+  catchUp.nonces = [entropy, ...catchUp.nonces.slice(0, 1)];
   if (node.at.ms - catchUp.sinceMs > PATIENCE_MS) leavePeer(node);
   const peers = pickPeers(node, entropy, PEERS_ASKED);
   askHeaders(node, [masterId(node), ...peers], openHeight(node), HEADERS_ASKED);
@@ -61,8 +63,15 @@ export function askHeaders(
   height: Height,
   count: number,
 ): void {
-  const request: HeadersRequest = { kind: "HEADERS_REQ", ...plainHeader(node, height), count };
+  const nonce = node.catchUp.nonces[0] ?? NO_HASH;
+  const header = plainHeader(node, height);
+  const request: HeadersRequest = { kind: "HEADERS_REQ", ...header, nonce, count };
   send(node, to, request);
+}
+
+/** Whether this answers a question of this or the last gossip. */
+export function isAnswer(node: LedgerNode, { nonce }: HeadersResponse): boolean {
+  return node.catchUp.nonces.includes(nonce);
 }
 
 function leavePeer(node: LedgerNode): void {
@@ -79,12 +88,13 @@ export function onHeadersRequest(node: LedgerNode, from: NodeId, message: Header
     headers.push({ core: block.core, proof: block.proof });
   }
   const { height } = node.chain;
-  send(node, [from], { kind: "HEADERS_RESP", ...plainHeader(node, height), headers });
+  const { nonce } = message;
+  send(node, [from], { kind: "HEADERS_RESP", ...plainHeader(node, height), nonce, headers });
 }
 
 export function onHeadersResponse(node: LedgerNode, from: NodeId, message: HeadersResponse): void {
   const [first] = message.headers;
-  if (node.stoppedBy !== undefined || first === undefined) return;
+  if (node.stoppedBy !== undefined || first === undefined || !isAnswer(node, message)) return;
   if (first.core.height === node.chain.height) {
     takeRival(node, first.core, first.proof);
     return;
@@ -112,8 +122,9 @@ function linkedHeaders(node: LedgerNode, headers: readonly SealedHeader[]): Seal
     if (core.chainId !== node.chain.chainId) break;
     parent = blockHashOf(core);
     height = core.height;
-    if (height === checkpoint?.height && parent !== checkpoint.blockHash) {
-      report(node, "refused", `block ${height} is not the checkpoint's ${checkpoint.blockHash}`);
+    const misfit = checkpointFault(checkpoint, core);
+    if (misfit !== undefined) {
+      report(node, "refused", `${misfit.fault}: ${misfit.detail}`);
       return [];
     }
     linked.push(header);

@@ -27,17 +27,22 @@ import type { StepEvent } from "./step-types.ts";
 import type { Validator } from "./validator-state.ts";
 
 const PEERS_ASKED = 5;
+/** An answer costs a walk over the whole disk: one asker gets no more than one in this time. */
+const ANSWER_MS = 1000;
+const ASKERS_MAX = 1024;
 
 export type DigestChecks = {
   /** Of the questions that are out; undefined: none. */
   nonce: Hash | undefined;
   readonly asked: Set<NodeId>;
+  /** When the last answer of each asker was begun. */
+  readonly answeredMs: Map<NodeId, number>;
   /** Stored blocks that do not fit, asked of the master, by hash. */
   readonly damaged: Map<BlockHash, Height>;
 };
 
 export function createDigestChecks(): DigestChecks {
-  return { nonce: undefined, asked: new Set(), damaged: new Map() };
+  return { nonce: undefined, asked: new Set(), answeredMs: new Map(), damaged: new Map() };
 }
 
 export function onCheckTimer(validator: Validator, entropy: Hash): void {
@@ -59,6 +64,11 @@ export function onCheckTimer(validator: Validator, entropy: Hash): void {
 
 /** The answer is recomputed from the disk, not copied from the header. */
 export function onDigestRequest(validator: Validator, from: NodeId, message: DigestRequest): void {
+  const { answeredMs } = validator.digests;
+  const nowMs = validator.at.ms;
+  if (nowMs - (answeredMs.get(from) ?? -ANSWER_MS) < ANSWER_MS) return;
+  if (answeredMs.size >= ASKERS_MAX) answeredMs.clear();
+  answeredMs.set(from, nowMs);
   const asker = { nodeId: from, nonce: message.nonce };
   validator.outputs.push({ kind: "recompute", asker });
 }

@@ -6,9 +6,11 @@
  */
 import { blockHashOf, readCore } from "./block-core.ts";
 import { ByteReader } from "./byte-codec.ts";
+import { type ChainState, masterOf, memberKeysAt } from "./chain-state.ts";
 import type { SignatureCheck } from "./crypto-interface.ts";
 import type { ChainId, Height, NodeId, PublicKey, SigningHash, Term } from "./ledger-units.ts";
 import { readSignedText, type SignedText, signedPart } from "./message-codec.ts";
+import { nodeIdOf } from "./message-signing.ts";
 import type { Evidence, SignedMessage } from "./message-types.ts";
 import { sha256 } from "./sha256.ts";
 
@@ -56,6 +58,14 @@ export function readEvidence(chainId: ChainId, evidence: Evidence): Contradictio
   if (one.blockHash === other.blockHash) return "one block hash";
   const isMaster = first.kind === "CANDIDATE" || first.kind === "SEAL";
   return { offender: signer, height, term, isMaster, texts: [first, second] };
+}
+
+/** The key that a contradiction has to be signed with; undefined: it is nobody's here. */
+export function offenderKey(chain: ChainState, found: Contradiction): PublicKey | undefined {
+  if (!found.isMaster) return memberKeysAt(chain, found.offender, found.height)?.ledgerPub;
+  const reign = masterOf(chain, found.term);
+  const isOurs = reign !== undefined && nodeIdOf(reign.masterPub) === found.offender;
+  return isOurs ? reign.masterPub : undefined;
 }
 
 export function contradictionChecks(

@@ -125,13 +125,17 @@ export function decodeSignedCertificate(bytes: Uint8Array): CertificateRead {
   const json = parseCanonical(bytes, CERTIFICATE_BYTES_MAX);
   if ("fault" in json) return { complaint: json.fault };
   const fields = new JsonFields(json.value);
+  const signed = readSignedCertificate(fields);
+  fields.end();
+  return fields.complaint === undefined ? { signed } : { complaint: fields.complaint };
+}
+
+/** The two fields of a signed certificate, among others perhaps. */
+export function readSignedCertificate(fields: JsonFields): SignedCertificate {
   const part = fields.object("certificate");
   const certificate = readCertificate(part);
   fields.close(part);
-  const signature = fields.signature("signature");
-  fields.end();
-  if (fields.complaint !== undefined) return { complaint: fields.complaint };
-  return { signed: { certificate, signature } };
+  return { certificate, signature: fields.signature("signature") };
 }
 
 function readCertificate(fields: JsonFields): IdentityCertificate {

@@ -11,11 +11,13 @@ import {
   nextHeight,
   recordedTerm,
 } from "./chain-state.ts";
+import { chainConflict } from "./checkpoint.ts";
 import type { LedgerCrypto, NodeKeys } from "./crypto-interface.ts";
-import type { Attempt, Height, NodeId, PublicKey, Term, View } from "./ledger-units.ts";
+import type { Attempt, Hash, Height, NodeId, PublicKey, Term, View } from "./ledger-units.ts";
 import { checkOf, nodeIdOf, signMessage } from "./message-signing.ts";
 import type {
   Draft,
+  Evidence,
   LedgerMessage,
   MasterTermMessage,
   MessageHeader,
@@ -55,7 +57,13 @@ export type LedgerNode = {
   at: Instant;
   outputs: Output[];
   readonly line: Line;
+  /** The highest block that this node passed on along the line. */
+  forwarded: Height;
   readonly catchUp: CatchUp;
+  /** Who was proven a liar to the others already. */
+  readonly accused: Set<string>;
+  /** What proves the present master a liar: for the next one's first blocks. */
+  masterLie: Evidence | undefined;
 };
 
 const NO_INSTANT = { ms: 0, epoch: 0 } as Instant;
@@ -74,11 +82,14 @@ export function createNode(config: ParticipantConfig): LedgerNode {
     term,
     masterPub: masterOf(chain, term)?.masterPub ?? chain.genesis.file.masterPub,
     masterTerm: undefined,
-    stoppedBy: undefined,
+    stoppedBy: chainConflict(config.checkpoint, chain, config.history),
     at: NO_INSTANT,
     outputs: [],
     line: new Map(),
-    catchUp: createCatchUp(config.checkpoint),
+    forwarded: 0 as Height,
+    catchUp: createCatchUp(config.checkpoint, chain.blockHash as string as Hash),
+    accused: new Set(),
+    masterLie: undefined,
   };
 }
 

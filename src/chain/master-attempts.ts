@@ -4,13 +4,19 @@
  * FORCED_REDRAW. docs/ledger.md "Attempts"; attempts.ts is the validators' side.
  */
 import { abandonFault, type Binding, bindingOfAbandons } from "./attempts.ts";
+import { BLOCK_FAULTS } from "./block-fault.ts";
 import { quorumOf } from "./certificate.ts";
-import { memberIds, openHeight, report, send, write } from "./ledger-node.ts";
-import type { Attempt, CandidateSequence, NodeId } from "./ledger-units.ts";
+import { isSignedByMember, memberIds, openHeight, report, send, write } from "./ledger-node.ts";
+import type { Attempt, NodeId } from "./ledger-units.ts";
 import { draftNext, offer } from "./master-candidate.ts";
 import { askBody } from "./master-seal.ts";
 import { committeeAt, type Master, presentCommittee } from "./master-state.ts";
-import type { AbandonMessage, ForcedRedrawMessage, NoQuorumMessage } from "./message-types.ts";
+import type {
+  AbandonMessage,
+  ForcedRedrawMessage,
+  NoQuorumMessage,
+  RejectMessage,
+} from "./message-types.ts";
 import { redrawFault } from "./seal-check.ts";
 
 export function onAbandon(master: Master, from: NodeId, message: AbandonMessage): void {
@@ -63,7 +69,7 @@ export function openAttempt(
   const before = master.offered === undefined ? undefined : blockOf(master, master.offered);
   if (isNew) {
     master.attempt = attempt;
-    master.nextSequence = 0 as CandidateSequence;
+    master.nextSequence = master.firstSequence;
     master.offered = undefined;
   }
   const draft = bound === undefined ? (draftNext(master) ?? before) : master.drafts.get(bound);
@@ -105,6 +111,24 @@ export function openForced(master: Master, redraw: ForcedRedrawMessage): void {
 export function onNoQuorum(master: Master, message: NoQuorumMessage): void {
   if (message.height !== openHeight(master) || message.attempt !== master.attempt) return;
   if (!presentCommittee(master).includes(message.signer)) return;
-  const reasons = message.refusals.map(({ reason }) => reason).join(", ");
+  const reasons = message.refusals.map(({ reason }) => faultOf(reason)).join(", ");
   report(master, "no-quorum", `height ${message.height}: reasons ${reasons}`);
+}
+
+/** Of a leader that proposes nothing because of it. */
+export function onReject(master: Master, from: NodeId, message: RejectMessage): void {
+  if (message.height !== openHeight(master) || message.attempt !== master.attempt) return;
+  if (from !== message.signer || !presentCommittee(master).includes(from)) return;
+  if (!isSignedByMember(master, message)) return;
+  const { height, reason, view } = message;
+  report(
+    master,
+    "no-quorum",
+    `height ${height}: ${from}, leader of view ${view}: ${faultOf(reason)}`,
+  );
+}
+
+/** The word of a reason, or its number where a later version gave it. */
+function faultOf(reason: number): string {
+  return BLOCK_FAULTS[reason - 1] ?? String(reason);
 }

@@ -9,6 +9,7 @@ import { draftBlock } from "./apply-block.ts";
 import { type BlockBody, CONTRACTS_MAX, RECORDS_MAX } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { isChangePending, paramsAt } from "./chain-state.ts";
+import { decodeContract } from "./contract-entry.ts";
 import {
   headerOf,
   memberIds,
@@ -73,8 +74,7 @@ function nextBody(master: Master): BlockBody {
   let sizeBytes = 0;
   if (masterTerm !== undefined) records.set("MASTER_TERM", recordOf(masterTerm));
   for (const bytes of master.records) {
-    const read = decodeRecord(bytes);
-    const id = "complaint" in read ? `? ${bytes.toHex()}` : recordId(read.record);
+    const id = idOf(bytes);
     sizeBytes += bytes.length + 4;
     if (records.has(id) || records.size >= RECORDS_MAX || sizeBytes > BODY_BYTES) continue;
     records.set(id, bytes);
@@ -93,23 +93,37 @@ function recordOf({ term, masterPub, signature }: MasterTermMessage): Uint8Array
   return encodeRecord({ kind: "MASTER_TERM", term, masterPub, signature });
 }
 
+/** Whether a block on this tip may hold these; a new term's must name its master as well. */
+function mayStand(master: Master, body: Partial<BlockBody>): boolean {
+  const { masterTerm } = master;
+  const { contracts = [], records = [] } = body;
+  const own = masterTerm === undefined ? [] : [recordOf(masterTerm)];
+  const sorted = [...own, ...records].sort((one, other) => (idOf(one) < idOf(other) ? -1 : 1));
+  return draftOf(master, { contracts, records: sorted }) !== undefined;
+}
+
+function idOf(bytes: Uint8Array): string {
+  const read = decodeRecord(bytes);
+  return "complaint" in read ? `? ${bytes.toHex()}` : recordId(read.record);
+}
+
 /** Finds one item that spoils the block, by trying each alone, and takes it off the queue. */
 function dropFaulty(master: Master, body: BlockBody): boolean {
   for (const bytes of body.records) {
-    const isRight = draftOf(master, { contracts: [], records: [bytes] }) !== undefined;
-    if (isRight || !master.records.includes(bytes)) continue;
+    if (!master.records.includes(bytes) || mayStand(master, { records: [bytes] })) continue;
     master.records = master.records.filter((other) => other !== bytes);
-    report(master, "refused", `a record: ${Buffer.from(bytes.subarray(0, 200)).toString()}`);
+    report(master, "refused", faultOf(master, { contracts: [], records: [bytes] }));
     return true;
   }
   const half = faultyContract(master, body.contracts);
   if (half !== undefined) {
     master.contracts = master.contracts.filter((other) => other !== half);
-    report(master, "refused", `a contract: ${Buffer.from(half.subarray(0, 200)).toString()}`);
+    report(master, "refused", faultOf(master, { contracts: [half], records: [] }));
     return true;
   }
   // Each is right alone, and together they are not: the last waits for the next block.
-  const last = body.records.at(-1) ?? body.contracts.at(-1);
+  const last =
+    body.records.findLast((bytes) => master.records.includes(bytes)) ?? body.contracts.at(-1);
   if (last === undefined || body.records.length + body.contracts.length < 2) return false;
   master.records = [...master.records.filter((other) => other !== last)];
   master.contracts = master.contracts.filter((other) => other !== last);
@@ -117,10 +131,23 @@ function dropFaulty(master: Master, body: BlockBody): boolean {
   return true;
 }
 
+/** Why a block of one item would not be valid, and which item, for people. */
+function faultOf(master: Master, body: BlockBody): string {
+  const { chain, at, term, crypto } = master;
+  const timestamp = Math.max(at.epoch, chain.core.timestamp) as EpochSeconds;
+  const drafted = draftBlock(chain, { term, timestamp, body }, crypto);
+  const why = "fault" in drafted ? `${drafted.fault} ${drafted.detail}` : "it is valid alone";
+  const [contract] = body.contracts;
+  const item = contract ?? body.records[0] ?? new Uint8Array(0);
+  const read = contract === undefined ? { complaint: "a record" } : decodeContract(contract);
+  const name = "contract" in read ? `contract ${read.contract.scId}` : read.complaint;
+  return `${name}: ${why}: ${Buffer.from(item.subarray(0, 200)).toString()}`;
+}
+
 /** By halves: a block of 1,024 is searched in ten drafts. */
 function faultyContract(master: Master, contracts: readonly Uint8Array[]): Uint8Array | undefined {
   if (contracts.length === 0) return undefined;
-  if (draftOf(master, { contracts, records: [] }) !== undefined) return undefined;
+  if (mayStand(master, { contracts })) return undefined;
   if (contracts.length === 1) return contracts[0];
   const middle = contracts.length >> 1;
   const left = faultyContract(master, contracts.slice(0, middle));
@@ -172,6 +199,15 @@ export function renewStale(master: Master): void {
   }
 }
 
+/** A body that was offered before a crash waits again, each item once; a MASTER_TERM comes anew. */
+export function requeue(master: Master, { contracts, records }: BlockBody): void {
+  const waiting = new Set([...master.contracts, ...master.records].map((bytes) => bytes.toHex()));
+  const isNew = (bytes: Uint8Array): boolean => !waiting.has(bytes.toHex());
+  master.contracts.push(...contracts.filter(isNew));
+  const lasting = records.filter((bytes) => idOf(bytes) !== "MASTER_TERM");
+  master.records.push(...lasting.filter(isNew));
+}
+
 /** What the chain has now is off the queue. */
 export function dropSealed(master: Master, body: BlockBody): void {
   const sealed = new Set([...body.contracts, ...body.records].map((bytes) => bytes.toHex()));
@@ -183,11 +219,12 @@ export function dropSealed(master: Master, body: BlockBody): void {
 export function resetHeight(master: Master): void {
   master.attempt = 0 as Attempt;
   master.offered = undefined;
-  master.nextSequence = 0 as CandidateSequence;
+  master.nextSequence = master.firstSequence;
   master.sealedHash = undefined;
   master.wanted = undefined;
   // What was told of the height below binds nothing here.
   master.asking?.answers.clear();
+  master.survey?.answers.clear();
   master.drafts.clear();
   master.abandons.clear();
   master.redraws.clear();

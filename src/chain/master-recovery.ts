@@ -20,7 +20,7 @@ import type { Attempt, Hash, NodeId, View } from "./ledger-units.ts";
 import { openAttempt, openForced, openNext } from "./master-attempts.ts";
 import { proposeNext, sendOffered } from "./master-candidate.ts";
 import { sealCommitted } from "./master-seal.ts";
-import { committeeAt, type Master, presentCommittee } from "./master-state.ts";
+import { committeeAt, type Master, newestRedraw, presentCommittee } from "./master-state.ts";
 import type { QcFetchMessage, QcStateMessage } from "./message-types.ts";
 
 const ASK_AGAIN_MS = 1000;
@@ -32,19 +32,29 @@ export function ask(master: Master, nonce: Hash): void {
     return proposeNext(master);
   }
   master.asking ??= { nonce, answers: new Map() };
+  fetchStates(master, master.asking.nonce);
+  setTimer(master, "master", ASK_AGAIN_MS);
+}
+
+function fetchStates(master: Master, nonce: Hash): void {
   if (master.ownTerm !== undefined) send(master, memberIds(master), master.ownTerm);
   const question = sign<QcFetchMessage>(master, {
     kind: "QC_FETCH",
     ...headerOf(master, { attempt: master.attempt, view: 0 as View }),
-    nonce: master.asking.nonce,
+    nonce,
   });
   send(master, memberIds(master), question);
-  setTimer(master, "master", ASK_AGAIN_MS);
+}
+
+/** An operator's question, for a FORCED_REDRAW: what do all that can be reached hold? */
+export function onSurvey(master: Master, nonce: Hash): void {
+  master.survey = { nonce, answers: new Map() };
+  fetchStates(master, nonce);
 }
 
 export function onQcState(master: Master, from: NodeId, message: QcStateMessage): void {
-  const { asking } = master;
-  if (asking === undefined || message.nonce !== asking.nonce || from !== message.signer) return;
+  const askings = [master.asking, master.survey].filter((one) => one?.nonce === message.nonce);
+  if (askings.length === 0 || from !== message.signer) return;
   if (!isSignedByMember(master, message)) return;
   if (message.sealedHeight > master.chain.height) {
     // It has blocks that this disk lost, or that another master sealed.
@@ -59,7 +69,7 @@ export function onQcState(master: Master, from: NodeId, message: QcStateMessage)
     // Where its body is still missing it is asked for again by the timer.
     return;
   }
-  asking.answers.set(from, message);
+  for (const asking of askings) asking?.answers.set(from, message);
   conclude(master);
 }
 
@@ -84,7 +94,8 @@ function attemptReached(master: Master): Attempt {
   return Math.max(reached, master.attempt) as Attempt;
 }
 
-function carriedOf(answers: readonly QcStateMessage[]): PreparedCertificate | undefined {
+/** The highest certificate of those that answered. */
+export function carriedOf(answers: readonly QcStateMessage[]): PreparedCertificate | undefined {
   let carried: PreparedCertificate | undefined;
   for (const { prepared } of answers) carried = higher(carried, prepared);
   return carried;
@@ -93,14 +104,10 @@ function carriedOf(answers: readonly QcStateMessage[]): PreparedCertificate | un
 /** Goes on where the committee is: with what is offered already, or what was prepared, or anew. */
 function takeUp(master: Master, attempt: Attempt, carried: PreparedCertificate | undefined): void {
   if (master.offered?.attempt === attempt) return sendOffered(master);
-  const redraw = master.redraws.get(attempt);
+  // One that was on the disk when this master crashed, and not in a CANDIDATE yet, too.
+  const redraw = newestRedraw(master, attempt);
   if (redraw !== undefined) return openForced(master, redraw);
   if (attempt > 0) return openNext(master);
   if (carried === undefined) return proposeNext(master);
   openAttempt(master, attempt, [], { hash: carried.blockHash, certificate: carried });
-}
-
-/** For an operator's FORCED_REDRAW: the highest certificate of all that answered. */
-export function reachableCertificate(master: Master): PreparedCertificate | undefined {
-  return carriedOf([...(master.asking?.answers.values() ?? [])]);
 }

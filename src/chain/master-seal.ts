@@ -94,10 +94,11 @@ export function askBody(master: Master, blockHash: BlockHash, to: readonly NodeI
 }
 
 /** A body that was asked for: now it can be offered or sealed. */
-export function takeBody(master: Master, block: Pick<Block, "core" | "body">): boolean {
+export function takeBody(master: Master, block: Pick<Block, "core" | "body">): Draft | undefined {
   const next = applyBlock(master.chain, block.core, block.body, master.crypto);
-  if ("fault" in next || next.blockHash !== master.wanted) return false;
+  if ("fault" in next || next.blockHash !== master.wanted) return undefined;
   master.wanted = undefined;
-  master.drafts.set(next.blockHash, { core: block.core, body: block.body, next });
-  return true;
+  const draft = { core: block.core, body: block.body, next };
+  master.drafts.set(next.blockHash, draft);
+  return draft;
 }

@@ -9,6 +9,7 @@ import type { ChainState } from "./chain-state.ts";
 import { committeeOf } from "./chain-state.ts";
 import type { LedgerNode } from "./ledger-node.ts";
 import type { Attempt, BlockHash, CandidateSequence, Hash, NodeId } from "./ledger-units.ts";
+import type { Stake } from "./member.ts";
 import type {
   AbandonMessage,
   CandidateMessage,
@@ -37,17 +38,31 @@ export type Master = LedgerNode & {
   /** Of the open height and attempt, the newest; undefined: nothing is offered. */
   offered: CandidateMessage | undefined;
   nextSequence: CandidateSequence;
+  /** Of each height: above any that was forgotten, so that no sequence has two hashes. */
+  readonly firstSequence: CandidateSequence;
   readonly abandons: Map<Attempt, Map<NodeId, AbandonMessage>>;
   readonly redraws: Map<Attempt, ForcedRedrawMessage>;
   /** "sealed h = hash" of the log: no other hash is ever sealed there. */
   sealedHash: BlockHash | undefined;
   /** After a start: nothing new before q have told what they hold. */
   asking: Asking | undefined;
+  /** An operator wants to know what all hold: redraw-plan.ts. */
+  survey: Asking | undefined;
   /** A certificate's hash whose body is being fetched. */
   wanted: BlockHash | undefined;
+  /** When each member was last heard of; and whom this took off the list: master-list.ts. */
+  readonly seenMs: Map<NodeId, number>;
+  readonly watchedMs: Map<NodeId, number>;
+  readonly parked: Map<NodeId, Stake>;
   /** What makes this master one, repeated until a block records it. */
   readonly ownTerm: MasterTermMessage | undefined;
 };
+
+/** The FORCED_REDRAW that opens the highest attempt, if it is not below `attempt`. */
+export function newestRedraw(master: Master, attempt: Attempt): ForcedRedrawMessage | undefined {
+  const highest = Math.max(...master.redraws.keys()) as Attempt;
+  return highest >= attempt ? master.redraws.get(highest) : undefined;
+}
 
 /** Who agrees on the present attempt. */
 export function presentCommittee(master: Master): readonly NodeId[] {

@@ -15,26 +15,45 @@ import {
   onHeadersRequest,
   onHeadersResponse,
 } from "./catch-up.ts";
-import { memberKeysAt } from "./chain-state.ts";
-import { contradictionChecks, readEvidence } from "./evidence.ts";
-import { createNode, openHeight, report, setTimer, takeMasterTerm } from "./ledger-node.ts";
+import { masterOf } from "./chain-state.ts";
+import { type Contradiction, contradictionChecks, offenderKey, readEvidence } from "./evidence.ts";
+import {
+  createNode,
+  masterId,
+  openHeight,
+  report,
+  setTimer,
+  takeMasterTerm,
+  write,
+} from "./ledger-node.ts";
 import type { Attempt, CandidateSequence, Hash, Height, NodeId } from "./ledger-units.ts";
-import { onAbandon, onNoQuorum, onRedraw, openForced, openNext } from "./master-attempts.ts";
+import {
+  onAbandon,
+  onNoQuorum,
+  onRedraw,
+  onReject,
+  openForced,
+  openNext,
+} from "./master-attempts.ts";
 import {
   dropSealed,
+  offer,
   proposeNext,
   renewStale,
+  requeue,
   resetHeight,
   sendOffered,
 } from "./master-candidate.ts";
-import { ask, onQcState } from "./master-recovery.ts";
+import { keepList, noteSeen } from "./master-list.ts";
+import { ask, onQcState, onSurvey } from "./master-recovery.ts";
 import { askBody, onResult, takeBody } from "./master-seal.ts";
-import { type Master, presentCommittee } from "./master-state.ts";
+import { type Draft, type Master, newestRedraw, presentCommittee } from "./master-state.ts";
 import type {
   BodyResponse,
   CandidateMessage,
   EvidenceMessage,
   LedgerMessage,
+  MasterTermMessage,
 } from "./message-types.ts";
 import { encodeRecord } from "./record-schema.ts";
 import { onLineTimer, onReplAck } from "./replication.ts";
@@ -51,16 +70,22 @@ export function createMaster(config: MasterConfig): Master {
     drafts: new Map(),
     attempt: 0 as Attempt,
     offered: undefined,
-    nextSequence: 0 as CandidateSequence,
+    nextSequence: config.firstSequence ?? (0 as CandidateSequence),
+    firstSequence: config.firstSequence ?? (0 as CandidateSequence),
     abandons: new Map(),
     redraws: new Map(),
     sealedHash: undefined,
     asking: { nonce: config.chain.blockHash as string as Hash, answers: new Map() },
+    survey: undefined,
     wanted: undefined,
+    seenMs: new Map(),
+    watchedMs: new Map(),
+    parked: new Map(),
     ownTerm: config.masterTerm,
   };
   if (config.masterTerm !== undefined) takeMasterTerm(master, config.masterTerm);
   for (const entry of config.log) replay(master, entry);
+  endReign(master);
   return master;
 }
 
@@ -79,6 +104,10 @@ function replay(master: Master, entry: LogEntry): void {
     case "term":
       takeMasterTerm(master, entry.message);
       return;
+    case "parked":
+      master.parked.clear();
+      for (const line of entry.lines) master.parked.set(line.nodeId, line);
+      return;
     case "stopped":
       master.stoppedBy = entry.reason;
       return;
@@ -94,6 +123,8 @@ function replayCandidate(master: Master, message: CandidateMessage): void {
   if ("fault" in next) return;
   const draft = { core: message.core, body: message.body, next };
   master.drafts.set(blockHashOf(message.core), draft);
+  // The queue was memory: what had come as far as a candidate is not lost with it.
+  requeue(master, message.body);
   if (message.term !== master.term) return;
   master.attempt = message.attempt;
   master.offered = message;
@@ -110,6 +141,7 @@ export function stepMaster(master: Master, event: StepEvent): Output[] {
       break;
     case "message":
       if (event.message.chainId === master.chain.chainId) {
+        noteSeen(master, event.from);
         receive(master, event.from, event.message);
       }
       break;
@@ -124,11 +156,22 @@ export function stepMaster(master: Master, event: StepEvent): Output[] {
     case "redraw":
       onRedraw(master, event.redraw);
       break;
+    case "survey":
+      onSurvey(master, event.nonce);
+      break;
     case "observe":
+      doubt(master, event.reason);
+      break;
     case "recomputed":
       break; // A validator's.
   }
   return master.outputs;
+}
+
+/** A copy of this master may have gone on: nothing new before q have told what they hold. */
+function doubt(master: Master, reason: string): void {
+  master.asking = { nonce: master.chain.blockHash as string as Hash, answers: new Map() };
+  report(master, "observing", reason);
 }
 
 function onTimer(master: Master, timer: TimerName, entropy: Hash): void {
@@ -154,6 +197,7 @@ function again(master: Master, entropy: Hash): void {
   renewStale(master);
   sendOffered(master);
   openNext(master);
+  keepList(master);
   proposeNext(master);
 }
 
@@ -165,6 +209,8 @@ function receive(master: Master, from: NodeId, message: LedgerMessage): void {
       return onAbandon(master, from, message);
     case "NO_QUORUM":
       return onNoQuorum(master, message);
+    case "REJECT":
+      return onReject(master, from, message);
     case "QC_STATE":
       return onQcState(master, from, message);
     case "REPL_ACK":
@@ -181,6 +227,8 @@ function receive(master: Master, from: NodeId, message: LedgerMessage): void {
       return onBodies(master, from, message);
     case "EVIDENCE":
       return onEvidence(master, message);
+    case "MASTER_TERM":
+      return onMasterTerm(master, message);
     case "DIGEST_RESP":
       return report(master, "peer-differs", `${message.signer}, height ${message.height}`);
     default:
@@ -192,16 +240,26 @@ function onBodies(master: Master, from: NodeId, message: BodyResponse): void {
   if (hasGrown) {
     dropSealedUpTo(master);
     resetHeight(master);
+    endReign(master);
     // A tip from elsewhere: what is held above it is asked anew.
     master.asking = { nonce: master.chain.blockHash as string as Hash, answers: new Map() };
     askHeaders(master, [from], openHeight(master), 64);
   }
   for (const block of others) {
-    if (!takeBody(master, block)) continue;
-    const redraw = master.redraws.get(master.attempt);
-    if (redraw !== undefined && master.offered === undefined) openForced(master, redraw);
-    else openNext(master);
+    const draft = takeBody(master, block);
+    if (draft !== undefined) offerFetched(master, draft);
   }
+}
+
+/** The body of a hash that must be carried on is here: by a redraw, ABANDONs or a new master. */
+function offerFetched(master: Master, draft: Draft): void {
+  const redraw = newestRedraw(master, master.attempt);
+  if (redraw !== undefined && redraw.attempt !== master.offered?.attempt) {
+    return openForced(master, redraw);
+  }
+  openNext(master);
+  const isIdle = master.offered === undefined && master.asking === undefined;
+  if (isIdle && master.attempt === 0 && master.stoppedBy === undefined) offer(master, draft, []);
 }
 
 function dropSealedUpTo(master: Master): void {
@@ -209,15 +267,37 @@ function dropSealedUpTo(master: Master): void {
   if (tip !== undefined) dropSealed(master, tip.body);
 }
 
-/** Into the next block; there the liar is revoked. */
+/** Another has this office: an old master that comes back learns it from whoever tells it. */
+function onMasterTerm(master: Master, message: MasterTermMessage): void {
+  if (!takeMasterTerm(master, message)) return;
+  write(master, { kind: "term", message });
+  endReign(master);
+}
+
+/** The newest term is another key's: nothing is proposed or sealed by this one any more. */
+function endReign(master: Master): void {
+  if (masterId(master) === master.nodeId || master.stoppedBy !== undefined) return;
+  master.stoppedBy = `term ${master.term} is the reign of another master, ${masterId(master)}`;
+  master.offered = undefined;
+  report(master, "new-term", master.stoppedBy);
+}
+
+/** Also whoever is not on the ledger, and this master itself. */
+function isKnownLiar({ chain, nodeId }: Master, found: Contradiction): boolean {
+  if (!found.isMaster) {
+    const member = chain.members.get(found.offender);
+    return member === undefined || member.revokedBy === "evidence";
+  }
+  return found.offender === nodeId || masterOf(chain, found.term)?.isProvenLiar !== false;
+}
+
+/** Into the next block; there the liar is revoked, and a master's term is marked. */
 function onEvidence(master: Master, { evidence }: EvidenceMessage): void {
   const { chain, crypto } = master;
   const contradiction = readEvidence(chain.chainId, evidence);
-  if (typeof contradiction === "string" || contradiction.isMaster) return;
+  if (typeof contradiction === "string" || isKnownLiar(master, contradiction)) return;
   const { offender, height } = contradiction;
-  const member = chain.members.get(offender);
-  if (member === undefined || member.revokedBy === "evidence") return;
-  const key = memberKeysAt(chain, offender, height)?.ledgerPub;
+  const key = offenderKey(chain, contradiction);
   if (key === undefined) return;
   if (crypto.signatures.verifyMany(contradictionChecks(contradiction, key)).includes(false)) return;
   const bytes = encodeRecord({ kind: "EVIDENCE", evidence });

@@ -392,21 +392,28 @@ const LINK_DOWN: KindCodec<"LINK_DOWN"> = {
 };
 
 const HEADERS_REQ: KindCodec<"HEADERS_REQ"> = {
-  body: (writer, { count }) => writer.u16(count),
+  body(writer, { nonce, count }) {
+    writer.hex(nonce);
+    writer.u16(count);
+  },
   attachment: nothing,
   read(reader, head) {
+    const nonce = reader.hash();
     const count = reader.u16();
     if (count > BLOCKS_MAX) reader.fail("count");
-    return { ...head, count };
+    return { ...head, nonce, count };
   },
 };
 
 const HEADERS_RESP: KindCodec<"HEADERS_RESP"> = {
-  body: (writer, { headers }) =>
-    writeList(writer, headers, (header) => writeHeader(writer, header)),
+  body(writer, { nonce, headers }) {
+    writer.hex(nonce);
+    writeList(writer, headers, (header) => writeHeader(writer, header));
+  },
   attachment: nothing,
   read: (reader, head) => ({
     ...head,
+    nonce: reader.hash(),
     headers: reader.list(BLOCKS_MAX, () => readHeader(reader)),
   }),
 };

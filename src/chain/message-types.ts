@@ -214,11 +214,13 @@ export type LinkDownMessage = MessageHeader & {
 /** `count` headers from `height` on; 0 asks for the tip only. */
 export type HeadersRequest = MessageHeader & {
   readonly kind: "HEADERS_REQ";
+  readonly nonce: Hash;
   readonly count: number;
 };
-/** `height` is the answerer's tip. */
+/** `height` is the answerer's tip, at the time of the question that had this nonce. */
 export type HeadersResponse = MessageHeader & {
   readonly kind: "HEADERS_RESP";
+  readonly nonce: Hash;
   readonly headers: readonly SealedHeader[];
 };
 /** Bodies, or a candidate's (core and body) that is not sealed yet. */

@@ -57,6 +57,7 @@ function replay(validator: Validator, entry: LogEntry): void {
       validator.stoppedBy = entry.reason;
       return;
     case "sealed":
+    case "parked":
   }
 }
 
@@ -76,6 +77,8 @@ function replaySent(validator: Validator, message: OwnVote): void {
 export function observe(validator: Validator, reason: string): void {
   validator.observing = createObservation();
   validator.readmittedFrom = undefined;
+  // What others told before this moment is no answer to what is asked after it.
+  validator.catchUp.nonces = [];
   write(validator, { kind: "observing", isOn: true });
   report(validator, "observing", reason);
 }

@@ -38,10 +38,11 @@ export function successorsOf(node: LedgerNode, members: readonly NodeId[], heigh
   return line.slice(line.indexOf(node.nodeId) + 1);
 }
 
-/** On entry the seal has been verified, and the tip is still below it. */
+/** On entry the seal has been verified. */
 export function forward(node: LedgerNode, message: SealMessage): void {
   const { height } = message;
   const successors = successorsOf(node, memberIds(node), height);
+  node.forwarded = Math.max(node.forwarded, height) as Height;
   if (successors.length === 0 || node.line.has(height)) return;
   for (const oldest of node.line.keys()) {
     if (node.line.size < JOBS_MAX) break;

@@ -51,7 +51,7 @@ export function checkSeal(
 
 /** What the master signs: the SEAL's header and body. */
 export function sealWords(
-  next: ChainState,
+  next: Pick<ChainState, "chainId" | "height" | "blockHash" | "core">,
   proof: Omit<SealProof, "blockSignature">,
   masterPub: PublicKey,
 ): Draft<SealMessage> {
@@ -121,7 +121,7 @@ function sealingKey(
 export function isMasterTerm(
   state: ChainState,
   message: MasterTermMessage,
-  crypto: LedgerCrypto,
+  crypto: Pick<LedgerCrypto, "signatures">,
 ): boolean {
   const { recoveryPub } = state.genesis.file;
   const isOurs = message.chainId === state.chainId && message.signer === nodeIdOf(recoveryPub);

@@ -9,6 +9,8 @@ import type { Block, BlockCore, SealProof } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { type Refusal, refuse } from "./block-fault.ts";
 import type { ChainState, TipSeal } from "./chain-state.ts";
+import { checkpointFault } from "./checkpoint.ts";
+import { accuseOfConflict } from "./conflict.ts";
 import {
   type LedgerNode,
   openHeight,
@@ -28,6 +30,8 @@ export function judgeBlock(
   tried: ChainState | undefined,
 ): Judged | Refusal {
   const { chain, crypto } = node;
+  const misfit = checkpointFault(node.catchUp.checkpoint, block.core);
+  if (misfit !== undefined) return misfit;
   const next = tried ?? applyBlock(chain, block.core, block.body, crypto);
   if ("fault" in next) return next;
   const seal = checkSeal(chain, next, block.proof, crypto);
@@ -62,8 +66,16 @@ function judgeRival(node: LedgerNode, core: BlockCore, proof: SealProof): TipSea
 export function takeRival(node: LedgerNode, core: BlockCore, proof: SealProof): boolean {
   const blockHash = blockHashOf(core);
   if (blockHash === node.chain.blockHash) return takeOtherQuorum(node, proof);
+  if (node.stoppedBy !== undefined || core.height !== node.chain.height) return false;
   const seal = judgeRival(node, core, proof);
-  if ("fault" in seal) return false;
+  const isSealed = !("fault" in seal);
+  const { chain, tipProof } = node;
+  if (tipProof !== undefined && chain.seal !== undefined) {
+    const tip = { core: chain.core, proof: tipProof, committee: chain.seal.committee };
+    // On another parent its quorum cannot be judged here; two words of one master can.
+    accuseOfConflict(node, tip, { core, proof, committee: isSealed ? seal.committee : [] });
+  }
+  if (!isSealed) return false;
   stop(node, `two sealed blocks at height ${core.height}: ${node.chain.blockHash}, ${blockHash}`);
   return true;
 }

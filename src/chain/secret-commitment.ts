@@ -8,8 +8,6 @@ import { ByteWriter } from "./byte-codec.ts";
 import type { Hash, ScId } from "./ledger-units.ts";
 import { TAG, taggedHash } from "./sha256.ts";
 
-export const SECRET_BYTES = 32;
-
 export function secretCommitment(scId: ScId, generation: number, secret: Uint8Array): Hash {
   const writer = new ByteWriter();
   writer.raw(ascii(scId));

@@ -21,6 +21,7 @@ export const TAG = {
   possession: tag("abs/possession"),
   rotation: tag("abs/rotation"),
   identity: tag("abs/identity"),
+  revocation: tag("abs/revocation"),
   secret: tag("abs/secret"),
 } as const;
 

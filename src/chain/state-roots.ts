@@ -40,22 +40,41 @@ export function memberJson(member: Member): JsonObject {
   return { node_id: nodeId, keys, ...ending };
 }
 
+type MembershipState = Pick<ChainState, "members" | "masters" | "params">;
+
 /** Members by node id, then the reigns, then the parameters: "master" and "params" sort last. */
-export function membershipRoot(state: Pick<ChainState, "members" | "masters" | "params">): Hash {
-  const ids = [...state.members.keys()].sort();
-  const leaves = ids.flatMap((id) => {
-    const member = state.members.get(id);
-    return member === undefined ? [] : [leafOf(memberLeaves, member, memberJson)];
+export function membershipRoot(state: MembershipState): Hash {
+  const leaves = membersById(state).map((member) => leafOf(memberLeaves, member, memberJson));
+  for (const { bytes } of reignsAndParams(state)) leaves.push(leafBytes(bytes));
+  return rootOf(leaves);
+}
+
+export type MembershipLeaf = { readonly id: string; readonly bytes: Uint8Array };
+
+/** What the root is over, in its order, which is that of the ids. */
+export function membershipLeaves(state: MembershipState): MembershipLeaf[] {
+  const members = membersById(state).map((member) => {
+    return { id: member.nodeId as string, bytes: canonicalJson(memberJson(member)) };
   });
+  return [...members, ...reignsAndParams(state)];
+}
+
+function membersById(state: MembershipState): Member[] {
+  const ids = [...state.members.keys()].sort();
+  return ids.flatMap((id) => state.members.get(id) ?? []);
+}
+
+function reignsAndParams(state: MembershipState): MembershipLeaf[] {
   const terms = state.masters.map(({ term, masterPub, isProvenLiar }) => {
     return { term, master_pub: masterPub, evidence: isProvenLiar };
   });
   const versions = state.params.map(({ from, value }) => {
     return { from, seq: value.seq, params: paramsJson(value.params) };
   });
-  leaves.push(leafBytes(canonicalJson({ id: "master", terms })));
-  leaves.push(leafBytes(canonicalJson({ id: "params", versions })));
-  return rootOf(leaves);
+  return [
+    { id: "master", bytes: canonicalJson({ id: "master", terms }) },
+    { id: "params", bytes: canonicalJson({ id: "params", versions }) },
+  ];
 }
 
 /** Over the newest list, also before it takes effect. */

@@ -16,7 +16,8 @@ import type { Block, SealProof } from "./block.ts";
 import type { PreparedCertificate } from "./certificate.ts";
 import type { ChainState } from "./chain-state.ts";
 import type { LedgerCrypto, NodeKeys } from "./crypto-interface.ts";
-import type { BlockHash, Hash, Height, NodeId } from "./ledger-units.ts";
+import type { BlockHash, CandidateSequence, Hash, Height, NodeId } from "./ledger-units.ts";
+import type { Stake } from "./member.ts";
 import type {
   AbandonMessage,
   CandidateMessage,
@@ -69,6 +70,8 @@ export type StepEvent = { readonly at: Instant } & (
       readonly contracts: readonly Uint8Array[];
       readonly records: readonly Uint8Array[];
     }
+  /** Master only: asks all what they hold of the open height, for an operator. */
+  | { readonly kind: "survey"; readonly nonce: Hash }
   /** Master only, by an operator who holds the recovery key. */
   | { readonly kind: "redraw"; readonly redraw: ForcedRedrawMessage }
 );
@@ -87,6 +90,8 @@ export type LogEntry =
   | { readonly kind: "observing"; readonly isOn: boolean }
   /** Master: this hash and no other is sealed at this height. */
   | { readonly kind: "sealed"; readonly height: Height; readonly blockHash: BlockHash }
+  /** Master: lines it took off the Trusted Nodes List, for their return; the last counts. */
+  | { readonly kind: "parked"; readonly lines: readonly Stake[] }
   /** Two sealed hashes at one height, or the like: nothing is applied any more. */
   | { readonly kind: "stopped"; readonly reason: string };
 
@@ -126,6 +131,8 @@ export const REPORT_CODES = [
   "forced-redraw",
   "new-term",
   "behind",
+  "unseen",
+  "seen-again",
 ] as const;
 export type ReportCode = (typeof REPORT_CODES)[number];
 
@@ -156,9 +163,13 @@ export type ValidatorConfig = ParticipantConfig & {
   /** The disk was lost while the keys were not: rule 8. */
   readonly wasWiped: boolean;
   readonly checkPeriodMs: number;
+  /** Later blocks are on the disk already, and what was signed above them: it only catches up. */
+  readonly onlyCatchesUp?: boolean;
 };
 
 export type MasterConfig = ParticipantConfig & {
   /** Brought along by a new term's master; undefined for the term that the chain has recorded. */
   readonly masterTerm: MasterTermMessage | undefined;
+  /** Of a CANDIDATE: above any that a lost disk may have held. */
+  readonly firstSequence?: CandidateSequence;
 };

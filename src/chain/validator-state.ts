@@ -42,8 +42,7 @@ export type Validator = LedgerNode & {
   /** Rule 8: while the vote log is replayed nothing is signed. */
   isReplaying: boolean;
   readonly wasWiped: boolean;
-  /** Who was proven a liar to the master already. */
-  readonly accused: Set<string>;
+  readonly onlyCatchesUp: boolean;
 };
 
 /** The round of an attempt, made when it is first heard of; undefined: too far ahead. */
@@ -72,7 +71,7 @@ function sameCommittee(one: readonly NodeId[], other: readonly NodeId[]): boolea
 /** Whether this validator may sign votes in a round now. */
 export function mayVote(validator: Validator, round: Round): boolean {
   if (validator.isReplaying || validator.stoppedBy !== undefined) return false;
-  if (round.seat === undefined) return false;
+  if (round.seat === undefined || validator.onlyCatchesUp) return false;
   if (round.attempt !== validator.attempt || round.attempt < validator.lowestAttempt) return false;
   return round.abandoned === undefined && !isObserving(validator, round);
 }

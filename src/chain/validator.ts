@@ -11,6 +11,7 @@ import { onCandidate, takeCarriedBody } from "./candidate.ts";
 import {
   askHeaders,
   GOSSIP_MS,
+  isAnswer,
   onBodyRequest,
   onBodyResponse,
   onGossipTimer,
@@ -34,6 +35,7 @@ import {
   isSignedByMaster,
   masterId,
   openHeight,
+  plainHeader,
   report,
   send,
   setTimer,
@@ -55,7 +57,7 @@ import { askForHeights, countHeight, endObserving, observe, replayLog } from "./
 import { acknowledge, forward, onLineTimer, onReplAck } from "./replication.ts";
 import type { Candidate } from "./round.ts";
 import { onRoundChange, onViewTimer, startViewTimer } from "./round-change.ts";
-import { proofOfSeal } from "./seal-check.ts";
+import { checkSeal, proofOfSeal } from "./seal-check.ts";
 import { extendChain, judgeBlock, takeRival } from "./sealing.ts";
 import type { Output, StepEvent, TimerName, ValidatorConfig } from "./step-types.ts";
 import { peersOf, type Validator } from "./validator-state.ts";
@@ -83,7 +85,7 @@ export function createValidator(config: ValidatorConfig): Validator {
     checkPeriodMs: config.checkPeriodMs,
     isReplaying: false,
     wasWiped: config.wasWiped,
-    accused: new Set(),
+    onlyCatchesUp: config.onlyCatchesUp ?? false,
   };
   replayLog(validator, config.log);
   return validator;
@@ -110,6 +112,7 @@ export function stepValidator(validator: Validator, event: StepEvent): Output[] 
       break;
     case "propose":
     case "redraw":
+    case "survey":
       break; // A master's.
   }
   return validator.outputs;
@@ -139,8 +142,8 @@ function onTimer(validator: Validator, timer: TimerName, entropy: Hash): void {
     case "repeat":
       return repeat(validator);
     case "gossip":
-      askForHeights(validator);
-      return onGossipTimer(validator, entropy);
+      onGossipTimer(validator, entropy);
+      return askForHeights(validator);
     case "check":
       return onCheckTimer(validator, entropy);
     case "master":
@@ -183,7 +186,7 @@ function receive(validator: Validator, from: NodeId, message: LedgerMessage): vo
     case "HEADERS_REQ":
       return onHeadersRequest(validator, from, message);
     case "HEADERS_RESP":
-      countHeight(validator, from, message.height);
+      if (isAnswer(validator, message)) countHeight(validator, from, message.height);
       return onHeadersResponse(validator, from, message);
     case "BODY_REQ":
       return onBodyRequest(validator, from, message, (hash) => findCandidate(validator, hash));
@@ -314,8 +317,21 @@ function onOldSeal(validator: Validator, from: NodeId, message: SealMessage): vo
   const isTip = height === validator.chain.height;
   const known = isTip ? validator.chain.core : validator.history.at(height)?.core;
   if (known === undefined) return;
-  if (blockHashOf(known) === blockHash) return acknowledge(validator, from, message);
+  if (blockHashOf(known) === blockHash) {
+    acknowledge(validator, from, message);
+    if (isTip && height > validator.forwarded) passOn(validator, message);
+    return;
+  }
   if (isTip) takeRival(validator, core, proofOfSeal(message));
+}
+
+/** It came another way than along the line, which must not end here for those who follow. */
+function passOn(validator: Validator, message: SealMessage): void {
+  const { below, chain, crypto, history } = validator;
+  const stored = history.at(chain.height);
+  if (below === undefined || stored === undefined) return;
+  if ("fault" in checkSeal(below, chain, proofOfSeal(message), crypto)) return;
+  forward(validator, { ...message, body: stored.body });
 }
 
 function onBodies(validator: Validator, from: NodeId, message: BodyResponse): void {
@@ -362,9 +378,22 @@ function beginHeight(validator: Validator): void {
 
 /** Acts on receipt. */
 function onMasterTerm(validator: Validator, message: MasterTermMessage): void {
+  const before = masterId(validator);
   if (!takeMasterTerm(validator, message)) return;
   write(validator, { kind: "term", message });
+  // One that was thought lost and still listens hears that its reign is over.
+  send(validator, [before], message);
+  tellOfMaster(validator);
   report(validator, "new-term", `term ${message.term}`);
+}
+
+/** The one before was proven to lie, and would not say so itself: its heir writes it down. */
+function tellOfMaster(validator: Validator): void {
+  const { masterLie: evidence } = validator;
+  if (evidence === undefined) return;
+  validator.masterLie = undefined;
+  const header = plainHeader(validator, openHeight(validator));
+  send(validator, [masterId(validator)], { kind: "EVIDENCE", ...header, evidence });
 }
 
 /** What this node holds of the height; and its ABANDONs, for a master that lost them. */

@@ -4,32 +4,41 @@
  * puts it into a block; there the liar is revoked for good.
  */
 
-import { memberKeysAt } from "./chain-state.ts";
-import { contradictionChecks, evidenceOf, readEvidence } from "./evidence.ts";
-import { masterId, memberIds, openHeight, plainHeader, report, send } from "./ledger-node.ts";
+import { contradictionChecks, evidenceOf, offenderKey, readEvidence } from "./evidence.ts";
+import {
+  type LedgerNode,
+  masterId,
+  memberIds,
+  openHeight,
+  plainHeader,
+  report,
+  send,
+} from "./ledger-node.ts";
 import { nodeIdOf } from "./message-signing.ts";
 import type { EvidenceMessage, SignedMessage } from "./message-types.ts";
 import type { Validator } from "./validator-state.ts";
 
 /** Sends EVIDENCE where the two really contradict each other under valid signatures. */
-export function accuse(validator: Validator, one: SignedMessage, other: SignedMessage): void {
-  if (validator.accused.has(one.signer)) return;
-  const { chain, crypto } = validator;
+export function accuse(node: LedgerNode, one: SignedMessage, other: SignedMessage): void {
+  if (node.accused.has(one.signer)) return;
+  const { chain, crypto } = node;
   const evidence = evidenceOf(one, other);
   const contradiction = readEvidence(chain.chainId, evidence);
   if (typeof contradiction === "string") return;
   const { offender, height, isMaster } = contradiction;
-  const masterPub = nodeIdOf(validator.masterPub) === offender ? validator.masterPub : undefined;
-  const key = isMaster ? masterPub : memberKeysAt(chain, offender, height)?.ledgerPub;
+  // A term that no block has recorded is known from its MASTER_TERM alone.
+  const unrecorded = isMaster && masterId(node) === offender ? node.masterPub : undefined;
+  const key = offenderKey(chain, contradiction) ?? unrecorded;
   if (key === undefined) return;
   const checks = contradictionChecks(contradiction, key);
   if (crypto.signatures.verifyMany(checks).includes(false)) return;
-  validator.accused.add(offender);
-  report(validator, "evidence", `${offender} signed two hashes at height ${height}`);
-  const header = plainHeader(validator, openHeight(validator));
+  node.accused.add(offender);
+  report(node, "evidence", `${offender} signed two hashes at height ${height}`);
+  if (isMaster) node.masterLie = evidence;
+  const header = plainHeader(node, openHeight(node));
   // A lying master would keep evidence against itself: the others hear of it too.
-  const to = isMaster ? memberIds(validator) : [masterId(validator)];
-  send(validator, to, { kind: "EVIDENCE", ...header, evidence });
+  const to = isMaster ? memberIds(node) : [masterId(node)];
+  send(node, to, { kind: "EVIDENCE", ...header, evidence });
 }
 
 /** Evidence against the master is an alarm; against members it is the master's affair. */
@@ -41,5 +50,6 @@ export function takeEvidence(validator: Validator, message: EvidenceMessage): vo
   const checks = contradictionChecks(contradiction, masterPub);
   if (crypto.signatures.verifyMany(checks).includes(false)) return;
   validator.accused.add(contradiction.offender);
+  validator.masterLie = message.evidence;
   report(validator, "evidence", `the master signed two hashes at height ${contradiction.height}`);
 }

@@ -11,7 +11,6 @@ import {
   signedCertificateJson,
 } from "../chain/identity-certificate.ts";
 import { JsonFields } from "../chain/json-fields.ts";
-import { SECRET_BYTES } from "../chain/secret-commitment.ts";
 import { NAME_CHARACTERS_MAX } from "./message-reading.ts";
 
 export const TAG_BYTES = 16;
@@ -22,6 +21,8 @@ const KNOWN_MAX = 20_000;
 const TAGS_MAX = 4095;
 const CONTRACTS_MAX = 4096;
 const GENERATIONS_MAX = 16;
+/** A private key, if any, follows the 32 bytes of the pre-shared key. */
+const SECRET_BYTES_MAX = 2048;
 const LIST_MAX = 64;
 const DOCUMENT_CHARACTERS_MAX = 1024 * 1024;
 const GENESIS_BYTES_MAX = 1024 * 1024;
@@ -159,7 +160,7 @@ function readContract(fields: JsonFields): StateContract {
   if ("complaint" in read) fields.complain("entry", read.complaint);
   const secrets = readEach(fields, "secrets", GENERATIONS_MAX, (part) => ({
     generation: part.integer("generation", 1, COUNT_MAX),
-    secret: Uint8Array.fromHex(part.hex("secret", SECRET_BYTES)),
+    secret: part.bytes("secret", SECRET_BYTES_MAX),
   }));
   return { entry: "contract" in read ? read.contract : (undefined as never), secrets };
 }

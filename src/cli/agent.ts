@@ -12,6 +12,7 @@ import { loadProvisioning, type Provisioning } from "../agent/provisioning.ts";
 import { serveCompile } from "../agent/signature-database.ts";
 import { readStatus } from "../agent/status-server.ts";
 import { AbsError } from "../errors.ts";
+import { keepMemoryPrivate } from "../native/private-memory.ts";
 import { EventLog } from "../observe/event-log.ts";
 import { runGuard } from "../takeover/guard.ts";
 import { recoverLeftover } from "../takeover/recovery.ts";
@@ -99,6 +100,7 @@ const run = defineCommand({
   },
   async run({ args }) {
     requireRoot();
+    keepMemoryPrivate();
     const stopping = new StopSignals();
     const inside = parseInside(args.inside);
     const outside = parseOutside(args.outside);

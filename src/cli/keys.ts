@@ -4,6 +4,14 @@
  */
 import { defineCommand } from "citty";
 import { generateContractSecret, generateKeyPair, generateTag } from "../agent/keys.ts";
+import { ALGORITHM_NAMES, type AlgorithmName } from "../session/contract.ts";
+import { optionError } from "./options.ts";
+
+function algorithmOf(text: string): AlgorithmName {
+  const found = ALGORITHM_NAMES.find((name) => name === text);
+  if (found !== undefined) return found;
+  throw optionError(`--algorithm ${text} is not known.`, `Use ${ALGORITHM_NAMES.join(", ")}.`);
+}
 
 function print(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
@@ -28,7 +36,14 @@ export const keysCommand = defineCommand({
     }),
     contract: defineCommand({
       meta: { name: "contract", description: "an SC-ID and the first secret of a contract" },
-      run: () => print(generateContractSecret()),
+      args: {
+        algorithm: {
+          type: "string",
+          default: "aes-128-gcm",
+          description: "rsa256 has a private key after the 32 bytes; for others no matter",
+        },
+      },
+      run: ({ args }) => print(generateContractSecret(algorithmOf(args.algorithm))),
     }),
   },
 });

@@ -8,10 +8,12 @@ import { AbsError } from "../errors.ts";
 import {
   commandInVm,
   isWhole,
+  labDirectory,
   labDown,
   labPrefix,
   labStatus,
   labUp,
+  ledgerDirectory,
   needLab,
   readLab,
 } from "../lab/lab.ts";
@@ -87,11 +89,12 @@ const up = defineCommand({
     await guarded(args.name, () => labUp(args.name));
     const seconds = ((performance.now() - started) / 1_000).toFixed(1);
     notes.success(
-      `Lab ${args.name} is up after ${seconds} s: web, db, rogue of tenant A, other of B.`,
+      `Lab ${args.name} is up after ${seconds} s: web, db, rogue, cache of tenant A, other of B.`,
     );
     notes.info(
       "Try: abs lab exec web -- redis-cli -h 10.77.0.12 --user app1 --pass correct-horse PING",
     );
+    notes.info(`Try: abs ledger status --dir ${ledgerDirectory(labDirectory(args.name))}/web`);
     process.exit(0); // Agents and servers go on without us.
   },
 });
@@ -138,7 +141,7 @@ const status = defineCommand({
       print(`${vm.name.padEnd(6)} ${vm.tenant}  ${vm.ipv4}  ${vm.ipv6}  ${agent}`);
     }
     for (const service of found.services) {
-      print(`db     ${service.name}  ${service.running ? "running" : "ended"}`);
+      print(`${service.vm.padEnd(6)} ${service.name}  ${service.running ? "running" : "ended"}`);
     }
   },
 });
@@ -174,13 +177,13 @@ const run = defineCommand({
     const settings = { ...DEFAULT_SETTINGS, ...sabotage?.settings };
     const started = performance.now();
     const result = await guarded(args.name, async (signal) => {
-      const site = await labUp(args.name, settings);
+      const lab = await labUp(args.name, settings);
       try {
         if (sabotage !== undefined) notes.warn(`Sabotage: ${sabotage.words}. It has to fail now.`);
         const tell = json ? {} : { tell: tellCheck };
-        return await runStory(site, checks, { ...tell, signal });
+        return await runStory(lab, checks, { ...tell, signal });
       } finally {
-        if (!args.keep) await site.close();
+        if (!args.keep) await lab.site.close();
       }
     });
     if (json) printJson(result);

@@ -17,12 +17,14 @@ import {
 } from "../chain/contract-entry.ts";
 import type { ScId } from "../chain/ledger-units.ts";
 import { recordJson } from "../chain/record-schema.ts";
-import { SECRET_BYTES, secretCommitment } from "../chain/secret-commitment.ts";
+import { secretCommitment } from "../chain/secret-commitment.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
-import { askContract, type Proposal, propose } from "../node/control-server.ts";
+import type { CommitteeReach } from "../node/committee-reach.ts";
+import { askContract, askStatus, type Proposal, propose } from "../node/control-server.ts";
 import { epochNow } from "../node/ledger-runner.ts";
 import { fileIn } from "../node/node-folder.ts";
+import { drawContractSecret } from "../session/contract.ts";
 import type { EpochSeconds } from "../units.ts";
 import { dirArgument } from "./ledger-read.ts";
 import {
@@ -63,10 +65,23 @@ async function proposeAndWait(
     await Bun.sleep(POLL_MS);
   }
   if (wait.seconds === 0) return false;
-  throw new AbsError(
+  throw await notSealed(socket, wait.seconds);
+}
+
+/** Says what the master knows of the reason. It stays proposed: a later block may hold it. */
+async function notSealed(socket: string, seconds: number): Promise<AbsError> {
+  const { committee, quorum, reachable } = (await askStatus(socket)) as CommitteeReach;
+  const isShort = reachable < quorum;
+  const why = isShort
+    ? `${quorum} of ${committee} validators must agree, and the master hears ${reachable}`
+    : `the master hears ${reachable} of ${committee} validators, and ${quorum} must agree`;
+  return new AbsError(
     "NOT_SEALED",
-    `It was proposed, but no block with it was sealed in ${wait.seconds} s.`,
-    "Look at `abs ledger status`: more than two thirds of the committee must be reachable.",
+    `It was proposed, but no block with it was sealed in ${seconds} s: ${why}.`,
+    isShort
+      ? "It stays proposed: bring validators back; `abs ledger status` shows who is missing."
+      : "It stays proposed; the master's events say why a leader refuses (`ledger-no-quorum`: " +
+          "clock, roots, …), or who was slow.",
   );
 }
 
@@ -121,11 +136,12 @@ const create = defineCommand({
     const seconds = (name: "lifetime" | "keyregen" | "busytime" | "idletime" | "wait", low = 1) =>
       wholeNumberOf(`--${name}`, args[name], low, SECONDS_MAX);
     const scId = randomUUID() as string as ScId;
-    const secret = kernelRandom(SECRET_BYTES);
+    const encryptionAlgo = oneOf("algorithm", args.algorithm, CONTRACT_ALGORITHMS);
+    const secret = drawContractSecret(encryptionAlgo, kernelRandom);
     const now = epochNow();
     const contract: ContractEntry = {
       scId,
-      encryptionAlgo: oneOf("algorithm", args.algorithm, CONTRACT_ALGORITHMS),
+      encryptionAlgo,
       hashAlgo: oneOf("hash", args.hash, CONTRACT_HASHES),
       quickmode: args.quickmode,
       active: true,
@@ -196,8 +212,8 @@ const regenerate = defineCommand({
     output: outputArgument,
   },
   run: ({ args }) =>
-    update(args, ({ scId, generation, scLifetime }) => {
-      const secret = kernelRandom(SECRET_BYTES);
+    update(args, ({ scId, generation, scLifetime, encryptionAlgo }) => {
+      const secret = drawContractSecret(encryptionAlgo, kernelRandom);
       const ahead = epochNow() + wholeNumberOf("--keyregen", args.keyregen, 1, SECONDS_MAX);
       return {
         generation: generation + 1,

@@ -3,9 +3,11 @@
  * events go to standard output, one JSON object a line; SIGTERM and SIGINT end it cleanly.
  */
 import { defineCommand } from "citty";
+import { keepMemoryPrivate } from "../native/private-memory.ts";
+import { saveCheckpoint } from "../node/node-checkpoint.ts";
 import { runStandalone } from "../validator/standalone-node.ts";
 import { dirArgument } from "./ledger-read.ts";
-import { placeOf } from "./options.ts";
+import { checkpointOf, placeOf, wholeNumberOf } from "./options.ts";
 
 export function runCommandOf(role: "validator" | "master", description: string) {
   return defineCommand({
@@ -16,11 +18,26 @@ export function runCommandOf(role: "validator" | "master", description: string) 
         type: "string",
         description: "HOST:PORT of the peer channel; otherwise what the certificate says",
       },
+      check: {
+        type: "string",
+        default: "30",
+        description: "seconds between checks of the disk, and of peers' answers",
+      },
       events: { type: "string", description: "append events to this file instead" },
+      checkpoint: {
+        type: "string",
+        description: "HEIGHT:HASH that the manager vouched for, kept from now on: no other history",
+      },
     },
     async run({ args }) {
+      keepMemoryPrivate();
+      if (args.checkpoint !== undefined) {
+        saveCheckpoint(args.dir, checkpointOf("--checkpoint", args.checkpoint));
+      }
       const listen = args.listen === undefined ? undefined : placeOf("--listen", args.listen);
-      await runStandalone({ role, dir: args.dir, listen, eventFile: args.events });
+      const checkPeriodMs = 1000 * wholeNumberOf("--check", args.check, 1, 86_400);
+      const { dir, events: eventFile } = args;
+      await runStandalone({ role, dir, listen, eventFile, checkPeriodMs });
       process.exit(0);
     },
   });

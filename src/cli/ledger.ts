@@ -11,6 +11,8 @@ import {
   showCommand,
   statusCommand,
 } from "./ledger-read.ts";
+import { recoverCommand } from "./ledger-recover.ts";
+import { revokeCommand } from "./ledger-revoke.ts";
 import { runCommandOf } from "./ledger-run.ts";
 import { verifyCommand } from "./ledger-verify.ts";
 
@@ -38,5 +40,7 @@ export const ledgerCommand = defineCommand({
     verify: verifyCommand,
     propose: proposeCommand,
     contract: contractCommand,
+    revoke: revokeCommand,
+    recover: recoverCommand,
   },
 });

@@ -1,5 +1,9 @@
 /** Options that several commands have, read the same way: what is wrong is said with a remedy. */
+import type { BlockHash, Height } from "../chain/ledger-units.ts";
+import type { Checkpoint } from "../chain/step-types.ts";
 import { AbsError } from "../errors.ts";
+
+const HEIGHT_MAX = Number.MAX_SAFE_INTEGER;
 
 export const outputArgument = {
   type: "string",
@@ -40,6 +44,17 @@ export function placeOf(what: string, text: string): { readonly host: string; po
     );
   }
   return { host, port: wholeNumberOf(`the port of ${what}`, match?.[3] ?? "", 1, 65_535) };
+}
+
+/** `HEIGHT:HASH`. */
+export function checkpointOf(what: string, text: string): Checkpoint {
+  const match = /^(\d+):([0-9a-f]{64})$/.exec(text);
+  const blockHash = match?.[2] as BlockHash | undefined;
+  if (blockHash === undefined) {
+    throw optionError(`${what} ${text} is not HEIGHT:HASH.`, "Copy it from `abs ledger status`.");
+  }
+  const height = wholeNumberOf(`the height of ${what}`, match?.[1] ?? "", 0, HEIGHT_MAX);
+  return { height: height as Height, blockHash };
 }
 
 /** Objects as aligned columns; nothing for none. */

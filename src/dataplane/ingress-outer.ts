@@ -47,8 +47,11 @@ const FLAG_REJECT = 6;
 const INITIATION = 1;
 const RESPONSE = 2;
 const COOKIE_REPLY = 3;
+const RSA_INITIATION = 4;
+const RSA_RESPONSE = 5;
 const INITIATION_BYTES = 237;
 const RESPONSE_BYTES = 189;
+const RSA_WRAPPED_BYTES = 256;
 const COOKIE_REPLY_BYTES = 64;
 const MACS_BYTES = 32;
 const REJECT_BYTES_MIN = 32;
@@ -281,6 +284,8 @@ export class IngressOuter {
     if (kind === INITIATION) wanted = INITIATION_BYTES;
     else if (kind === RESPONSE) wanted = RESPONSE_BYTES;
     else if (kind === COOKIE_REPLY) wanted = COOKIE_REPLY_BYTES;
+    else if (kind === RSA_INITIATION) wanted = INITIATION_BYTES + RSA_WRAPPED_BYTES;
+    else if (kind === RSA_RESPONSE) wanted = RESPONSE_BYTES + RSA_WRAPPED_BYTES;
     if (wanted === 0) return plane.refusals.dropIn(handle, packet, DROP.absNextHeader, NO_SLOT);
     if (bytes !== wanted) {
       return plane.refusals.dropIn(handle, packet, DROP.handshakeTruncated, NO_SLOT);

@@ -4,10 +4,13 @@
  * says, by an event that names the flow, and by the absence of payload on the server's inside.
  */
 
+import { assert } from "../errors.ts";
 import type { Captured, Tap } from "./capture.ts";
 import { type CommandResult, lastWords, waitFor } from "./command.ts";
 import { type AgentEvent, eventWords, type FlowPattern, namesFlow } from "./event-reader.ts";
 import { canonical, PROTOCOL } from "./frames.ts";
+import type { Lab } from "./lab.ts";
+import type { LabLedger } from "./lab-ledger.ts";
 import type { LabSettings, VmName } from "./lab-plan.ts";
 import { PacketSocket } from "./packet-socket.ts";
 import type { Site } from "./site.ts";
@@ -18,6 +21,8 @@ export interface Check {
   /** What is done, in one sentence. */
   readonly tried: string;
   readonly expected: string;
+  /** Begun with the story, beside other checks: what takes its time to show an effect. */
+  readonly prepare?: (story: StoryContext) => Promise<void>;
   readonly run: (story: StoryContext) => Promise<Observed>;
   /** What to change so that the cause of success is gone and the check must fail. */
   readonly sabotage: { readonly words: string; readonly settings: Partial<LabSettings> };
@@ -37,12 +42,23 @@ export interface Observed {
 export class StoryContext {
   readonly switchTap: Tap;
   readonly #vmTaps = new Map<string, Tap>();
+  readonly site: Site;
+  /** What a check's prepare() leaves to its run(). */
+  readonly notes = new Map<string, string>();
+  readonly #ledger: LabLedger | undefined;
   #marks = new Map<string, number>();
 
-  constructor(readonly site: Site) {
+  constructor({ site, ledger }: Lab) {
+    this.site = site;
+    this.#ledger = ledger;
     this.switchTap = site.tapSwitch();
     for (const vm of site.vms) this.#vmTaps.set(vm.name, site.tapVm(vm.name));
     this.begin();
+  }
+
+  get ledger(): LabLedger {
+    assert(this.#ledger !== undefined, "a lab with agents has a ledger");
+    return this.#ledger;
   }
 
   /** Forgets frames and events of earlier checks. */
@@ -57,6 +73,11 @@ export class StoryContext {
   /** Frames between a VM's kernel and its interfaces since the check began. */
   insideFrames(vm: VmName): readonly Captured[] {
     return this.#vmTaps.get(vm)?.frames() ?? [];
+  }
+
+  /** Events of a VM's agent since the check began. */
+  since(vm: VmName): readonly AgentEvent[] {
+    return this.site.agent(vm).events.since(this.#marks.get(vm) ?? 0);
   }
 
   /** The first event since the check began that names the flow, and whose agent wrote it. */
@@ -83,8 +104,10 @@ export class StoryContext {
 
 /** Longer than a packet may wait for a session (5 s): then its loss is an event. */
 const EVENT_TIMEOUT_MS = 7_000;
-/** How long a refused client is left waiting before it is ended. */
-export const CLIENT_PATIENCE_MS = 1_500;
+/** How long a refused client is left waiting after its first packet before it is ended. */
+const CLIENT_PATIENCE_MS = 1_000;
+/** On a machine with much to do a program takes its time to begin. */
+const CLIENT_START_MS = 4_000;
 /** How long an injected frame is given to show an effect. */
 const INJECTION_SETTLE_MS = 300;
 
@@ -108,10 +131,18 @@ export async function observeRefusal(story: StoryContext, attempt: Attempt): Pro
   const { site } = story;
   const source = site.vm(attempt.from)[attempt.ipv6 ? "ipv6" : "ipv4"];
   const destination = site.vm(attempt.to)[attempt.ipv6 ? "ipv6" : "ipv4"];
-  const result = await site.run(attempt.from, attempt.command, { timeoutMs: CLIENT_PATIENCE_MS });
-  const opening = story
-    .insideFrames(attempt.from)
-    .find((frame) => frame.direction === "sent" && frame.destinationPort === attempt.port);
+  const findOpening = () =>
+    story
+      .insideFrames(attempt.from)
+      .find((frame) => frame.direction === "sent" && frame.destinationPort === attempt.port);
+  let openedAt = Number.POSITIVE_INFINITY;
+  const isOver = () => {
+    if (findOpening() !== undefined) openedAt = Math.min(openedAt, performance.now());
+    return performance.now() > openedAt + CLIENT_PATIENCE_MS;
+  };
+  const options = { timeoutMs: CLIENT_START_MS + CLIENT_PATIENCE_MS, isOver };
+  const result = await site.run(attempt.from, attempt.command, options);
+  const opening = findOpening();
   const pattern: FlowPattern = {
     source,
     destination,

@@ -9,6 +9,7 @@ import {
   arpPacket,
   ETHERTYPE,
   ethernet,
+  isPeerChannel,
   PROTOCOL,
   TCP_FLAG,
   tcpPacket,
@@ -115,7 +116,8 @@ async function recordExchange(story: StoryContext): Promise<Captured[]> {
  * The replayed bytes are the exact ones, so an effect is anything new from web that has payload.
  */
 function isFromWeb(frame: Captured): boolean {
-  return frame.direction === "received" && frame.source === WEB.ipv4;
+  const isFrom = frame.direction === "received" && frame.source === WEB.ipv4;
+  return isFrom && !isPeerChannel(frame);
 }
 
 const replayed: Check = {

@@ -138,6 +138,6 @@ export const LOCAL_CHECKS: readonly Check[] = [
   bypassOutbound("ipv4"),
   bypassOutbound("ipv6"),
   spoofedSource,
-  agentKilled,
-  agentBack,
 ];
+
+export const DEATH_CHECKS: readonly Check[] = [agentKilled, agentBack];

@@ -3,16 +3,37 @@
  * not. design/agent.md "Egress" and "Ingress", design/wire.md "Session, tag, role".
  */
 
-import { all, type Check, CLIENT_PATIENCE_MS, observeRefusal, type StoryContext } from "./check.ts";
+import { all, type Check, observeRefusal, type StoryContext } from "./check.ts";
 import { lastWords } from "./command.ts";
-import { ETHERTYPE, isNeighbourDiscovery, PROTOCOL } from "./frames.ts";
-import { APP1_USER, CLOSED_PORT, DB_RULES, REDIS_PORT, VMS, type VmName } from "./lab-plan.ts";
+import { ETHERTYPE, isNeighbourDiscovery, isPeerChannel, PROTOCOL } from "./frames.ts";
+import {
+  APP1_USER,
+  APP2_USER,
+  CACHE_RULES,
+  CLOSED_PORT,
+  DB_RULES,
+  REDIS_PORT,
+  VMS,
+  type VmName,
+} from "./lab-plan.ts";
+import type { RedisUser } from "./programs.ts";
 
-const DB = VMS.db;
+const { db: DB, cache: CACHE } = VMS;
+/** A client that ought to be served. */
+const ANSWER_TIMEOUT_MS = 3_000;
 
 /** redis-cli as App1: its first payload is AUTH app1. */
 export function app1(address: string, ...command: readonly string[]): string[] {
-  const login = ["--no-auth-warning", "--user", APP1_USER.name, "--pass", APP1_USER.password];
+  return redisAs(APP1_USER, address, command);
+}
+
+/** redis-cli as App2. */
+export function app2(address: string, ...command: readonly string[]): string[] {
+  return redisAs(APP2_USER, address, command);
+}
+
+function redisAs(user: RedisUser, address: string, command: readonly string[]): string[] {
+  const login = ["--no-auth-warning", "--user", user.name, "--pass", user.password];
   return [...redis(address), ...login, ...command];
 }
 
@@ -21,18 +42,25 @@ function redis(address: string): string[] {
 }
 
 function http(address: string, port: number): string[] {
-  const patience = String(CLIENT_PATIENCE_MS / 1_000 - 0.2);
-  return ["curl", "-sS", "-g", "--max-time", patience, `http://${address}:${port}/`];
+  return ["curl", "-sS", "-g", `http://${address}:${port}/`];
 }
 
-/** App1 stores a value and reads it back. */
-export async function app1Works(story: StoryContext, from: VmName, address: string) {
+/** The application stores a value and reads it back. */
+async function redisWorks(story: StoryContext, from: VmName, address: string, app: typeof app1) {
   const value = `value-${Math.random().toString(36).slice(2)}`;
-  const options = { timeoutMs: 2 * CLIENT_PATIENCE_MS };
-  const set = await story.site.run(from, app1(address, "SET", "story", value), options);
-  const get = await story.site.run(from, app1(address, "GET", "story"), options);
+  const options = { timeoutMs: ANSWER_TIMEOUT_MS };
+  const set = await story.site.run(from, app(address, "SET", "story", value), options);
+  const get = await story.site.run(from, app(address, "GET", "story"), options);
   const passed = set.stdout.trim() === "OK" && get.stdout.trim() === value;
   return { passed, words: `SET: ${lastWords(set)}; GET: ${lastWords(get)}` };
+}
+
+export async function app1Works(story: StoryContext, from: VmName, address: string) {
+  return await redisWorks(story, from, address, app1);
+}
+
+export async function app2Works(story: StoryContext, from: VmName, address: string) {
+  return await redisWorks(story, from, address, app2);
 }
 
 const app1Ipv4: Check = {
@@ -51,6 +79,14 @@ const app1Ipv6: Check = {
   sabotage: { words: "db has no rule for App1", settings: { dbRules: DB_RULES.slice(1) } },
 };
 
+const app2Cache: Check = {
+  name: "app2-cache",
+  tried: "App2 in web (redis-cli --user app2) writes to Redis in cache and reads it back",
+  expected: "OK and the value",
+  run: (story) => app2Works(story, "web", CACHE.ipv4),
+  sabotage: { words: "cache has no rule for App2", settings: { cacheRules: CACHE_RULES.slice(1) } },
+};
+
 const ping: Check = {
   name: "ping",
   tried: "ping from web to db: ICMP echo is an application like any other",
@@ -67,7 +103,8 @@ const ping: Check = {
 const fieldOnBridge: Check = {
   name: "field-on-bridge",
   tried: "App1 and ping run while every packet between web and db is looked at on the switch",
-  expected: "each but ARP and neighbour discovery is protocol 253, version 1, flag 4, 5 or 6",
+  expected:
+    "each but ARP, neighbour discovery and the ledger's channel is protocol 253, flag 4 to 6",
   async run(story) {
     await app1Works(story, "web", DB.ipv4);
     await app1Works(story, "web", DB.ipv6);
@@ -79,7 +116,7 @@ const fieldOnBridge: Check = {
       .filter((frame) => frame.direction === "received" && ip.includes(frame.etherType))
       .filter((frame) => addresses.includes(frame.source ?? ""))
       .filter((frame) => addresses.includes(frame.destination ?? ""))
-      .filter((frame) => !isNeighbourDiscovery(frame));
+      .filter((frame) => !isNeighbourDiscovery(frame) && !isPeerChannel(frame));
     const carrying = between.filter((frame) => {
       const first = frame.ipPayload?.[0] ?? 0;
       return frame.protocol === PROTOCOL.abs && first >>> 4 === 1 && [4, 5, 6].includes(first & 15);
@@ -233,6 +270,7 @@ const otherOutside: Check = {
 export const PROGRAM_CHECKS: readonly Check[] = [
   app1Ipv4,
   app1Ipv6,
+  app2Cache,
   ping,
   fieldOnBridge,
   otherProtocol,

@@ -18,12 +18,15 @@ export interface CommandResult {
 
 export interface CommandOptions {
   readonly timeoutMs?: number;
+  /** Asked again and again: whether it has had its time already. */
+  readonly isOver?: () => boolean;
   readonly input?: string;
   readonly environment?: Readonly<Record<string, string>>;
   readonly directory?: string;
 }
 
 const DEFAULT_TIMEOUT_MS = 20_000;
+const ASKED_EVERY_MS = 20;
 /** The code a shell gives for "killed at the time limit". */
 export const CODE_TIMED_OUT = 124;
 
@@ -41,10 +44,13 @@ export async function runCommand(
     ...(options.directory === undefined ? {} : { cwd: options.directory }),
   });
   let timedOut = false;
-  const timer = setTimeout(() => {
+  const kill = () => {
     timedOut = true;
     child.kill("SIGKILL");
-  }, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  };
+  const timer = setTimeout(kill, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  const { isOver } = options;
+  const asking = isOver && setInterval(() => isOver() && kill(), ASKED_EVERY_MS);
   try {
     const [stdout, stderr, code] = await Promise.all([
       new Response(child.stdout).text(),
@@ -56,6 +62,7 @@ export async function runCommand(
     return { command, code: timedOut ? CODE_TIMED_OUT : code, stdout, stderr, timedOut, elapsedMs };
   } finally {
     clearTimeout(timer);
+    clearInterval(asking);
   }
 }
 
@@ -80,6 +87,11 @@ export function lastWords(result: CommandResult): string {
   if (result.timedOut) return `no answer within ${Math.round(result.elapsedMs)} ms`;
   const lines = `${result.stdout}\n${result.stderr}`.trim().split("\n");
   return lines.at(-1)?.trim() ?? "";
+}
+
+/** All it said of an error, in one line. */
+export function errorWords(result: CommandResult): string {
+  return result.timedOut ? lastWords(result) : result.stderr.replace(/\s+/g, " ").trim();
 }
 
 /** A program running in the background. */

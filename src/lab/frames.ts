@@ -5,6 +5,7 @@
  */
 import { concat } from "../bytes.ts";
 import { assert } from "../errors.ts";
+import { PEER_PORT } from "../peer/peer-channel.ts";
 import { addressBytes, formatAddress, parseAddress } from "../wire/ip-text.ts";
 
 export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, qinq: 0x88a8, ipv6: 0x86dd };
@@ -208,6 +209,12 @@ function transportChecksum(fields: TransportFields, protocol: number, segment: U
 export function isNeighbourDiscovery(frame: Decoded): boolean {
   const type = frame.ipPayload?.[0] ?? 0;
   return frame.protocol === PROTOCOL.icmpv6 && type >= 133 && type <= 137;
+}
+
+/** A connection between nodes of the ledger, which has its own proof (docs/peer-channel.md). */
+export function isPeerChannel(frame: Decoded): boolean {
+  const isTcp = frame.protocol === PROTOCOL.tcp;
+  return isTcp && (frame.sourcePort === PEER_PORT || frame.destinationPort === PEER_PORT);
 }
 
 /** Reads a captured frame as far as it goes; never throws. */

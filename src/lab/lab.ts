@@ -8,17 +8,21 @@ import { ownCommand } from "../agent/own-command.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { agentStatus } from "./agents.ts";
 import { isRunning, needPrograms } from "./command.ts";
+import { LabLedger } from "./lab-ledger.ts";
 import {
   APP1_USER,
+  APP2_USER,
   CLOSED_PORT,
   DEFAULT_SETTINGS,
   type LabSettings,
   labTenants,
+  MANAGER,
   REDIS_PORT,
+  VMS,
 } from "./lab-plan.ts";
 import { PACKAGES, startRedis } from "./programs.ts";
 import { removeSite, Site } from "./site.ts";
-import { inVm, namespaceOf, namespacesOf, processesIn } from "./topology.ts";
+import { inVm, namespaceOf, namespacesOf, processesIn, type VmPlan } from "./topology.ts";
 
 const NAME_CHARACTERS = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
 
@@ -37,7 +41,10 @@ export interface LabRecord {
   readonly name: string;
   readonly directory: string;
   readonly vms: readonly VmRecord[];
+  /** Without an agent. */
+  readonly machines: readonly Omit<VmRecord, "tenant" | "agentPid">[];
   readonly services: readonly {
+    readonly vm: string;
     readonly name: string;
     readonly pid: number;
     readonly port: number;
@@ -81,35 +88,83 @@ export function checkMachine(): void {
   }
 }
 
+/** A lab that is up. */
+export interface Lab {
+  readonly site: Site;
+  /** Of tenant A; undefined where the VMs have no agents. */
+  readonly ledger: LabLedger | undefined;
+}
+
 /**
  * Brings a lab up. What a killed one of that name left is removed first; one that is in use is not
  * touched.
  */
-export async function labUp(name: string, settings: LabSettings = DEFAULT_SETTINGS): Promise<Site> {
+export async function labUp(name: string, settings: LabSettings = DEFAULT_SETTINGS): Promise<Lab> {
   checkMachine();
   refuseInUse(name);
   await labDown(name);
   const directory = labDirectory(name);
   mkdirSync(directory, { mode: 0o711 });
   writeFileSync(ownerFile(name), processMark(process.pid));
+  try {
+    return await bringUp(name, directory, settings);
+  } catch (thrown) {
+    await removeSite(labPrefix(name), directory);
+    throw thrown;
+  }
+}
+
+async function bringUp(name: string, directory: string, settings: LabSettings): Promise<Lab> {
+  const tenants = labTenants(settings, ledgerDirectory(directory));
+  const ledger = settings.agents === "run" ? await initLedger(directory, settings) : undefined;
   const site = await Site.open({
     prefix: labPrefix(name),
     directory,
     abs: ownCommand(),
-    tenants: labTenants(settings),
+    tenants,
+    machines: [MANAGER],
     agents: settings.agents,
     onStop: settings.onStop,
   });
   try {
-    const users = [APP1_USER];
-    await site.keep(startRedis(site.host("db"), REDIS_PORT, users));
-    await site.keep(startRedis(site.host("db"), CLOSED_PORT, users));
+    await Promise.all([
+      site.keep(startRedis(site.host("db"), REDIS_PORT, [APP1_USER])),
+      site.keep(startRedis(site.host("db"), CLOSED_PORT, [APP1_USER])),
+      site.keep(startRedis(site.host("cache"), REDIS_PORT, [APP2_USER])),
+      ...(ledger === undefined ? [] : [startLedger(site, ledger, settings)]),
+    ]);
+    for (const vm of settings.ledger.stopped) await site.agent(vm).stop();
     writeFileSync(recordFile(name), `${JSON.stringify(recordOf(name, site), null, 2)}\n`);
-    return site;
+    return { site, ledger };
   } catch (thrown) {
     await site.close();
     throw thrown;
   }
+}
+
+/** Folders of the ledger's nodes, by VM and `master`. */
+export function ledgerDirectory(directory: string): string {
+  return `${directory}/ledger`;
+}
+
+async function initLedger(directory: string, { ledger }: LabSettings): Promise<LabLedger> {
+  return await LabLedger.init({
+    abs: ownCommand(),
+    directory: ledgerDirectory(directory),
+    tenant: "tenant-a",
+    master: MANAGER,
+    validators: ledger.validators.map((name) => VMS[name]),
+  });
+}
+
+async function startLedger(
+  site: Site,
+  ledger: LabLedger,
+  { ledger: settings }: LabSettings,
+): Promise<void> {
+  if (settings.master === "none") return;
+  await site.keep(ledger.startMaster((command) => site.inside(MANAGER.name, command)));
+  await ledger.issue(site.options.tenants[0]?.contracts ?? [], settings.commitments);
 }
 
 function refuseInUse(name: string): void {
@@ -143,22 +198,27 @@ function ownerFile(name: string): string {
 }
 
 function recordOf(name: string, site: Site): LabRecord {
-  const vms = site.options.tenants.flatMap((tenant) =>
+  const { prefix, directory, tenants, machines = [] } = site.options;
+  const machineOf = ({ name: vm, ipv4, ipv6 }: VmPlan) => ({
+    name: vm,
+    namespace: namespaceOf(prefix, vm),
+    ipv4,
+    ipv6,
+  });
+  const vms = tenants.flatMap((tenant) =>
     tenant.plan.agents.map(({ vm }) => ({
-      name: vm.name,
+      ...machineOf(vm),
       tenant: tenant.plan.name,
-      namespace: namespaceOf(site.options.prefix, vm.name),
-      ipv4: vm.ipv4,
-      ipv6: vm.ipv6,
       agentPid: site.agents().find((agent) => agent.launch.vm === vm.name)?.pid ?? 0,
     })),
   );
   const services = site.services().map((service) => ({
+    vm: service.vm,
     name: `${service.name}-${service.port}`,
     pid: service.process.pid,
     port: service.port,
   }));
-  return { name, directory: site.options.directory, vms, services };
+  return { name, directory, vms, machines: machines.map(machineOf), services };
 }
 
 function recordFile(name: string): string {
@@ -188,9 +248,10 @@ export function isWhole(record: LabRecord): boolean {
 
 /** The command line that runs `command` in a VM of a lab that is up. */
 export function commandInVm(record: LabRecord, vm: string, command: readonly string[]): string[] {
-  const found = record.vms.find((candidate) => candidate.name === vm);
+  const machines = [...record.vms, ...record.machines];
+  const found = machines.find((candidate) => candidate.name === vm);
   if (found !== undefined) return inVm(found.namespace, command);
-  const names = record.vms.map((candidate) => candidate.name).join(", ");
+  const names = machines.map((candidate) => candidate.name).join(", ");
   throw new AbsError("LAB_VM", `The lab has no VM \`${vm}\`.`, `Its VMs are ${names}.`);
 }
 
@@ -206,7 +267,8 @@ export async function labStatus(record: LabRecord) {
     ...service,
     running: isRunning(service.pid),
   }));
-  return { name: record.name, directory: record.directory, vms, services };
+  const { name, directory, machines } = record;
+  return { name, directory, vms, machines, services };
 }
 
 async function statusOf(record: LabRecord, vm: VmRecord): Promise<unknown> {

@@ -16,6 +16,7 @@ import { type Background, mustRun, runCommand, startBackground, waitFor } from "
 
 /** Where a program runs. */
 export interface ProgramHost {
+  readonly vm: string;
   /** Turns a command into one that runs inside the VM. */
   readonly wrap: (command: readonly string[]) => string[];
   /** An existing directory, searchable by the unprivileged users that some servers run as. */
@@ -25,6 +26,8 @@ export interface ProgramHost {
 }
 
 export interface Service {
+  /** The machine it runs on. */
+  readonly vm: string;
   readonly name: string;
   readonly port: number;
   readonly process: Background;
@@ -59,7 +62,7 @@ export async function startRedis(
   port: number,
   users: readonly RedisUser[] = [],
 ): Promise<Service> {
-  const directory = makeDirectory(host, `redis-${port}`);
+  const directory = makeDirectory(host, `redis-${host.vm}-${port}`);
   const lines = [
     `bind ${host.addresses.join(" ")}`,
     `port ${port}`,
@@ -213,7 +216,7 @@ async function startService(
     }
     return (await isListening(host, port)) ? true : undefined;
   });
-  return { name, port, process, directory };
+  return { vm: host.vm, name, port, process, directory };
 }
 
 /** Whether some process of the VM listens on TCP `port`, by the kernel's own table. */

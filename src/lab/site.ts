@@ -28,6 +28,8 @@ export interface SiteOptions {
   /** The program and leading arguments that make `abs`. */
   readonly abs: readonly string[];
   readonly tenants: readonly Tenant[];
+  /** On the switch as well, without an agent. */
+  readonly machines?: readonly VmPlan[];
   /** "none": the wires and programs only. */
   readonly agents?: "run" | "none";
   readonly inside?: "veth" | "tap";
@@ -67,7 +69,7 @@ export class Site {
     mkdirSync(directory, { recursive: true });
     chmodSync(directory, 0o711); // servers run as users of their own must reach their directories
     const size = mtu === undefined ? {} : { mtu };
-    await createTopology({ prefix, vms: this.vms, ...size });
+    await createTopology({ prefix, vms: this.vms, bare: this.#machines, ...size });
     this.#ports = switchPorts(
       prefix,
       this.vms.map((vm) => vm.name),
@@ -98,8 +100,13 @@ export class Site {
     return agent;
   }
 
+  get #machines(): readonly VmPlan[] {
+    return this.options.machines ?? [];
+  }
+
+  /** A VM, or a machine without an agent. */
   vm(name: string): VmPlan {
-    const found = this.vms.find((vm) => vm.name === name);
+    const found = [...this.vms, ...this.#machines].find((vm) => vm.name === name);
     assert(found !== undefined, `the site has a VM ${name}`);
     return found;
   }
@@ -136,6 +143,7 @@ export class Site {
     const directory = `${this.options.directory}/programs`;
     mkdirSync(directory, { recursive: true, mode: 0o755 });
     return {
+      vm,
       wrap: (command) => this.inside(vm, command),
       directory,
       addresses: [plan.ipv4, plan.ipv6],

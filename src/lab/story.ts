@@ -4,13 +4,27 @@
  */
 import { AbsError, messageOf } from "../errors.ts";
 import { type Check, type Observed, StoryContext } from "./check.ts";
+import { contractDeactivated, scdTampered, sessionsOnLedger } from "./checks-contracts.ts";
 import { INJECTED_CHECKS } from "./checks-injected.ts";
-import { LOCAL_CHECKS } from "./checks-local.ts";
+import { bothBack, ledgerAgreed, oneStopped, twoStopped } from "./checks-ledger.ts";
+import { DEATH_CHECKS, LOCAL_CHECKS } from "./checks-local.ts";
 import { PROGRAM_CHECKS } from "./checks-programs.ts";
-import type { Site } from "./site.ts";
+import type { Lab } from "./lab.ts";
 
-/** In the order they are told; agent-killed and agent-back come last since they change the lab. */
-export const CHECKS: readonly Check[] = [...PROGRAM_CHECKS, ...INJECTED_CHECKS, ...LOCAL_CHECKS];
+/** In the order they are told; those in which agents end come last since they change the lab. */
+export const CHECKS: readonly Check[] = [
+  ...PROGRAM_CHECKS,
+  ...INJECTED_CHECKS,
+  ...LOCAL_CHECKS,
+  ledgerAgreed,
+  sessionsOnLedger,
+  contractDeactivated,
+  oneStopped,
+  scdTampered,
+  twoStopped,
+  bothBack,
+  ...DEATH_CHECKS,
+];
 
 /** One line of `abs lab run --output json`. */
 export interface CheckResult {
@@ -40,16 +54,21 @@ export function chooseChecks(names: readonly string[]): readonly Check[] {
   return names.length === 0 ? CHECKS : CHECKS.filter((check) => names.includes(check.name));
 }
 
-/** Runs the checks one after the other on a site that is up; `tell` hears of each as it ends. */
+/** Runs the checks one after the other on a lab that is up; `tell` hears of each as it ends. */
 export async function runStory(
-  site: Site,
+  lab: Lab,
   checks: readonly Check[],
   options: { readonly tell?: (result: CheckResult) => void; readonly signal?: AbortSignal } = {},
 ): Promise<StoryResult> {
-  const story = new StoryContext(site);
+  const story = new StoryContext(lab);
   const results: CheckResult[] = [];
+  // What could not be prepared shows in its check.
+  const prepared = new Map(
+    checks.map(({ name, prepare }) => [name, prepare?.(story).catch(() => {})]),
+  );
   for (const check of checks) {
     options.signal?.throwIfAborted();
+    await prepared.get(check.name);
     story.begin();
     const started = performance.now();
     const observed = await observe(story, check);

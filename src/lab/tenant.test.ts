@@ -1,5 +1,8 @@
 import { expect, test } from "bun:test";
 import { parseProvisioning } from "../agent/provisioning.ts";
+import type { ScId } from "../chain/ledger-units.ts";
+import { secretCommitment } from "../chain/secret-commitment.ts";
+import { ledgerEntry } from "./lab-ledger.ts";
 import { DEFAULT_SETTINGS, labTenants } from "./lab-plan.ts";
 import { CHECKS } from "./story.ts";
 import { Tenant } from "./tenant.ts";
@@ -10,7 +13,7 @@ const settings = [
 ];
 
 test.each(settings)("every agent's file is valid; sabotage: $name", ({ settings }) => {
-  for (const tenant of labTenants({ ...DEFAULT_SETTINGS, ...settings })) {
+  for (const tenant of labTenants({ ...DEFAULT_SETTINGS, ...settings }, "/ledger")) {
     for (const { vm } of tenant.plan.agents) {
       const text = JSON.stringify(tenant.provisioningOf(vm.name));
       const provisioning = parseProvisioning(text, `${vm.name}.json`);
@@ -31,4 +34,27 @@ test("nodes know each other by the public half of their keys", () => {
     parseProvisioning(JSON.stringify(tenant.provisioningOf(name)), `${name}.json`);
   expect(parse("one").peers[0]?.staticPublic).toEqual(parse("two").node.staticKey.publicKey);
   expect(parse("one").tags).toEqual(parse("two").tags);
+});
+
+test("with a ledger a file has the secrets only, and the ledger their commitments", () => {
+  const [tenant] = labTenants(DEFAULT_SETTINGS, "/ledger");
+  const { ledger, contracts } = parseProvisioning(
+    JSON.stringify(tenant?.provisioningOf("cache")),
+    "cache.json",
+  );
+  expect(contracts).toEqual([]);
+  expect(ledger?.directory).toBe("/ledger/cache");
+  const held = ledger?.contracts ?? [];
+  expect(held.length).toBe(DEFAULT_SETTINGS.ledger.contracts);
+  for (const [i, issued] of (tenant?.contracts ?? []).entries()) {
+    const { scId, secrets } = held[i] ?? {};
+    const secret = secrets?.[0]?.secret ?? new Uint8Array(0);
+    expect(ledgerEntry(issued, "right")).toMatchObject({
+      "sc-id": scId ?? "",
+      secret_commitment: secretCommitment(issued.scId as ScId, 1, secret),
+    });
+    expect(ledgerEntry(issued, "wrong")["secret_commitment"]).not.toBe(
+      ledgerEntry(issued, "right")["secret_commitment"],
+    );
+  }
 });

@@ -30,6 +30,8 @@ export interface AgentPlan {
   readonly stage?: "observe" | "warn" | "enforce";
   readonly carrier?: "ip" | "udp";
   readonly vlans?: readonly number[];
+  /** Folder of its node of the ledger, which then has its contracts; this file has the secrets. */
+  readonly ledgerDirectory?: string;
   /** Addresses beside the VM's own two, for VLANs. */
   readonly moreAddresses?: readonly string[];
   readonly policy: {
@@ -50,6 +52,13 @@ export interface ContractPlan {
   readonly idleSeconds?: number;
 }
 
+export interface IssuedContract {
+  readonly terms: ContractPlan;
+  readonly scId: string;
+  /** Its first generation, in hex. */
+  readonly secret: string;
+}
+
 export interface TenantPlan {
   readonly name: string;
   readonly apps: readonly string[];
@@ -67,14 +76,15 @@ export class Tenant {
   readonly #tag = generateTag();
   readonly #tags: readonly { name: string; tag: string }[];
   readonly #keys = new Map<string, KeyPairHex>();
-  readonly #contracts: readonly Provisioning[];
+  /** Terms and secrets; what of them a file holds is provisioningOf()'s. */
+  readonly contracts: readonly IssuedContract[];
   readonly #signatures: readonly Provisioning[];
 
   constructor(plan: TenantPlan) {
     this.plan = plan;
     this.#tags = plan.apps.map((name) => ({ name, tag: generateTag() }));
     for (const agent of plan.agents) this.#keys.set(agent.vm.name, generateKeyPair());
-    this.#contracts = plan.contracts.map(contractEntry);
+    this.contracts = plan.contracts.map((terms) => ({ terms, ...generateContractSecret() }));
     this.#signatures = plan.signatures.map((signature) => ({
       sig_id: randomUUID(),
       version: 1,
@@ -108,7 +118,7 @@ export class Tenant {
       peers: this.plan.agents
         .filter((peer) => peer.vm.name !== vm)
         .map((peer) => this.peerEntry(peer.vm.name)),
-      contracts: this.#contracts,
+      ...contractsOf(this.contracts, agent.ledgerDirectory),
       signatures: this.#signatures,
       policy: {
         version: 1,
@@ -151,21 +161,34 @@ function addressesOf({ vm, moreAddresses }: AgentPlan): string[] {
   return [vm.ipv4, vm.ipv6, ...(moreAddresses ?? [])];
 }
 
-function contractEntry(plan: ContractPlan): Provisioning {
-  const { scId, secret } = generateContractSecret();
+/** With a ledger, terms and states are there: the file has only what the ledger must not hold. */
+function contractsOf(
+  contracts: readonly IssuedContract[],
+  ledgerDirectory: string | undefined,
+): Provisioning {
+  if (ledgerDirectory === undefined) return { contracts: contracts.map(wholeContract) };
+  const secrets = contracts.map(({ terms, scId, secret }) => ({
+    "sc-id": scId,
+    generation: terms.generation ?? 1,
+    secret,
+  }));
+  return { ledger: { directory: ledgerDirectory }, contracts: secrets };
+}
+
+function wholeContract({ terms, scId, secret }: IssuedContract): Provisioning {
   return {
     id: scId,
-    generation: plan.generation ?? 1,
+    generation: terms.generation ?? 1,
     secret,
-    algorithm: plan.algorithm ?? "aes-128-gcm",
-    hash: plan.hash ?? "sha256",
-    protection: plan.protection ?? "integrity",
-    quickmode: plan.quickmode ?? false,
+    algorithm: terms.algorithm ?? "aes-128-gcm",
+    hash: terms.hash ?? "sha256",
+    protection: terms.protection ?? "integrity",
+    quickmode: terms.quickmode ?? false,
     "sc-lifetime": "2099-01-01T00:00:00Z",
     lifetime: {
       keyregen: "2098-01-01T00:00:00Z",
-      busytime: plan.busySeconds ?? 3_600,
-      idletime: plan.idleSeconds ?? 600,
+      busytime: terms.busySeconds ?? 3_600,
+      idletime: terms.idleSeconds ?? 600,
     },
   };
 }

@@ -5,6 +5,8 @@
  * once.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeDescriptor, openControlSocket } from "../takeover/libc.ts";
+import { leavesWorkUndone, turnOff } from "../takeover/offloads.ts";
 import { mustRun, runCommand } from "./command.ts";
 import { interfaceIndex, withNamespace } from "./namespace.ts";
 
@@ -26,6 +28,8 @@ export interface TopologyPlan {
   /** Begins every namespace's name; `abs-lab-` for the lab of the default name. */
   readonly prefix: string;
   readonly vms: readonly VmPlan[];
+  /** Machines without an agent. */
+  readonly bare?: readonly VmPlan[];
   readonly mtu?: number;
 }
 
@@ -43,8 +47,9 @@ export function inVm(namespace: string, command: readonly string[]): string[] {
 export async function createTopology(plan: TopologyPlan): Promise<void> {
   const switchNamespace = namespaceOf(plan.prefix, "switch");
   const mtu = plan.mtu ?? 1_500;
+  const machines = [...plan.vms, ...(plan.bare ?? [])];
   const make = [`netns add ${switchNamespace}`];
-  for (const vm of plan.vms) make.push(`netns add ${namespaceOf(plan.prefix, vm.name)}`);
+  for (const vm of machines) make.push(`netns add ${namespaceOf(plan.prefix, vm.name)}`);
   await ipBatch([], make);
   quietIpv6(switchNamespace);
   const wires = [
@@ -52,7 +57,7 @@ export async function createTopology(plan: TopologyPlan): Promise<void> {
     `link add ${BRIDGE} type bridge forward_delay 0 stp_state 0 mcast_snooping 0`,
     `link set ${BRIDGE} mtu ${mtu} up`,
   ];
-  for (const vm of plan.vms) {
+  for (const vm of machines) {
     const namespace = namespaceOf(plan.prefix, vm.name);
     wires.push(
       `link add name ${vm.name} mtu ${mtu} type veth peer name ${VM_INTERFACE} ` +
@@ -61,7 +66,23 @@ export async function createTopology(plan: TopologyPlan): Promise<void> {
     );
   }
   await ipBatch(["-n", switchNamespace], wires);
-  await Promise.all(plan.vms.map((vm) => addressVm(plan.prefix, vm)));
+  await Promise.all(machines.map((vm) => addressVm(plan.prefix, vm)));
+  for (const vm of plan.bare ?? []) finishPackets(namespaceOf(plan.prefix, vm.name));
+}
+
+/**
+ * A veth leaves checksums and segmentation to a NIC that is not there; agents turn that off for
+ * their own VM, and take no unfinished packet from another.
+ */
+function finishPackets(namespace: string): void {
+  withNamespace(namespace, () => {
+    const control = openControlSocket();
+    try {
+      turnOff(control, VM_INTERFACE, leavesWorkUndone);
+    } finally {
+      closeDescriptor(control);
+    }
+  });
 }
 
 async function addressVm(prefix: string, vm: VmPlan): Promise<void> {

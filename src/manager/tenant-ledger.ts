@@ -15,6 +15,7 @@ import type { NodeId, PublicKey, Signature } from "../chain/ledger-units.ts";
 import type { Stake } from "../chain/member.ts";
 import { encodeRecord } from "../chain/record-schema.ts";
 import type { LedgerRecord } from "../chain/record-types.ts";
+import { REASON_CHARACTERS_MAX, signRevocation } from "../chain/revocation.ts";
 import { stakeOf } from "../chain/stake.ts";
 import { LedgerProcess } from "../node/ledger-process.ts";
 import type { NodeLog } from "../node/node-events.ts";
@@ -27,7 +28,6 @@ import type { Tenant } from "./tenants.ts";
 
 /** What was proposed and is not on the chain after so long is proposed again. */
 const AGAIN_MS = 15_000;
-const REASON_CHARACTERS_MAX = 64;
 
 export type TenantLedgerOptions = {
   readonly state: ManagerState;
@@ -53,6 +53,7 @@ export function firstGenesis(
 export class TenantLedger {
   readonly #proposed = new Map<string, number>();
   readonly #taught = new Set<string>();
+  readonly #revoked = new Set<string>();
   #process: LedgerProcess | undefined;
   #timer: Timer | undefined;
 
@@ -96,6 +97,7 @@ export class TenantLedger {
     const nodes = state.nodes.list(tenant.name);
     const enrolled = nodes.filter((node) => node.state === "enrolled");
     this.#teach(process, enrolled);
+    this.#tellRevoked(process, nodes);
     this.#forgetProposed();
     const { chain } = process.runner.participant;
     const issued = state.tenants.contracts(tenant.name);
@@ -106,7 +108,7 @@ export class TenantLedger {
     const records = [
       ...issued.flatMap((contract) => updateOf(contract, chain) ?? []),
       ...nodes.flatMap((node) => this.#recordOf(node, chain) ?? []),
-      ...stakeRecord(enrolled, chain, process.connected()),
+      ...stakeRecord(enrolled, chain, process.peers.connected()),
     ].map((record) => encodeRecord(record));
     const due = records.filter((bytes) => this.#isDue(bytes.toHex()));
     if (contracts.length + due.length === 0) return;
@@ -117,8 +119,21 @@ export class TenantLedger {
   #teach(process: LedgerProcess, enrolled: readonly MappedNode[]): void {
     const fresh = enrolled.filter(({ nodeId, seq }) => !this.#taught.has(`${nodeId}/${seq}`));
     if (fresh.length === 0) return;
-    process.learn(fresh.map((node) => this.options.state.certificateOf(node)));
+    process.peers.learn(fresh.map((node) => this.options.state.certificateOf(node)));
     for (const { nodeId, seq } of fresh) this.#taught.add(`${nodeId}/${seq}`);
+  }
+
+  /** At once, by the master's word, which peers pass on; the block comes later. */
+  #tellRevoked(process: LedgerProcess, nodes: readonly MappedNode[]): void {
+    const { manager, now } = this.options.state;
+    for (const { nodeId: id, state, revokedAt, revokedWhy } of nodes) {
+      if (state !== "revoked" || this.#revoked.has(id)) continue;
+      this.#revoked.add(id);
+      const nodeId = id as NodeId;
+      const words = { nodeId, reason: reasonOf(revokedWhy), at: revokedAt ?? now() };
+      const { chainId } = this.options.tenant;
+      process.peers.revoke(signRevocation(manager.keys.ledger.signer, { chainId, ...words }));
+    }
   }
 
   /** NODE_ADD or NODE_REVOKE, where the chain knows otherwise. */
@@ -127,7 +142,7 @@ export class TenantLedger {
     const member = chain.members.get(nodeId);
     const isMember = member !== undefined && member.revokedFrom === undefined;
     if (node.state === "revoked") {
-      const reason = (node.revokedWhy ?? "").slice(0, REASON_CHARACTERS_MAX) || "revoked";
+      const reason = reasonOf(node.revokedWhy);
       return isMember ? { kind: "NODE_REVOKE", nodeId, reason } : undefined;
     }
     if (member !== undefined) return undefined;
@@ -165,6 +180,10 @@ export class TenantLedger {
     }
     return dir;
   }
+}
+
+function reasonOf(why: string | undefined): string {
+  return why?.slice(0, REASON_CHARACTERS_MAX) || "revoked";
 }
 
 /** Stake of members that are here now, and whose line is missing or another. */

@@ -10,9 +10,10 @@ import { type ContractEntry, decodeContract, encodeContract } from "../chain/con
 import type { GenesisFile } from "../chain/genesis.ts";
 import { chainIdOf, encodeGenesis } from "../chain/genesis-file.ts";
 import type { ChainId, ScId } from "../chain/ledger-units.ts";
-import { SECRET_BYTES, secretCommitment } from "../chain/secret-commitment.ts";
+import { secretCommitment } from "../chain/secret-commitment.ts";
 import { AbsError } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
+import { drawContractSecret } from "../session/contract.ts";
 import type { EpochSeconds } from "../units.ts";
 import type { Sealer } from "./sealer.ts";
 
@@ -25,6 +26,7 @@ export const CONTRACT_DEFAULTS = {
   busySeconds: 3600,
   idleSeconds: 300,
 };
+const ALGORITHM = "aes-128-gcm";
 /** Two are active, so that one can be retired without a gap. */
 export const ACTIVE_CONTRACTS = 2;
 const FIRST_POLICY = "version: 1\ndefaults: { stage: observe }\nrules: []\n";
@@ -190,7 +192,7 @@ export class Tenants {
   regenerateContract(tenant: string, entry: ContractEntry, now: EpochSeconds): void {
     const { scId, scLifetime } = entry;
     const generation = entry.generation + 1;
-    const secret = kernelRandom(SECRET_BYTES);
+    const secret = drawContractSecret(entry.encryptionAlgo, kernelRandom);
     const keyregen = Math.min(now + CONTRACT_DEFAULTS.keyregenSeconds, scLifetime) as EpochSeconds;
     const commitment = secretCommitment(scId, generation, secret);
     this.#replace(tenant, { ...entry, generation, keyregen, secretCommitment: commitment });
@@ -215,10 +217,10 @@ export class Tenants {
   /** Within a transaction of the caller's. */
   issueContract(tenant: string, now: EpochSeconds): ScId {
     const scId = randomUUID() as string as ScId;
-    const secret = kernelRandom(SECRET_BYTES);
+    const secret = drawContractSecret(ALGORITHM, kernelRandom);
     const { lifetimeSeconds, keyregenSeconds, busySeconds, idleSeconds } = CONTRACT_DEFAULTS;
     const entry: ContractEntry = {
-      ...{ scId, encryptionAlgo: "aes-128-gcm", hashAlgo: "sha256", quickmode: false },
+      ...{ scId, encryptionAlgo: ALGORITHM, hashAlgo: "sha256", quickmode: false },
       ...{ active: true, protection: "confidential", busySeconds, idleSeconds },
       scLifetime: (now + lifetimeSeconds) as EpochSeconds,
       keyregen: (now + keyregenSeconds) as EpochSeconds,

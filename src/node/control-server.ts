@@ -10,6 +10,8 @@ import { JsonFields } from "../chain/json-fields.ts";
 import { decodeRecord } from "../chain/record-schema.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import type { LedgerProcess } from "./ledger-process.ts";
+import { answerRecovery } from "./redraw-control.ts";
+import { answerRevoke } from "./revoke-control.ts";
 
 const ITEMS_MAX = 100_000;
 /** sun_path of struct sockaddr_un. */
@@ -42,6 +44,12 @@ export class ControlServer {
   async #answer(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
     if (pathname === "/status") return Response.json(this.process.status());
+    if (pathname === "/revoke" && request.method === "POST") {
+      return answerRevoke(this.process, await request.text());
+    }
+    if (pathname.startsWith("/recovery/") && request.method === "POST") {
+      return answerRecovery(this.process, pathname, await request.text());
+    }
     if (pathname.startsWith("/contract/")) return this.#contract(pathname.slice(10));
     if (pathname === "/propose" && request.method === "POST") {
       const bytes = new Uint8Array(await request.arrayBuffer());
@@ -63,6 +71,9 @@ export class ControlServer {
   /** Hands it to the master, or says why not. */
   #propose(bytes: Uint8Array): string | undefined {
     if (this.process.options.role !== "master") return "only the master proposes";
+    if (this.process.runner.participant.kind !== "master" || this.process.isPaused) {
+      return "the master repairs its disk, or waits for room on it: `abs ledger status` says which";
+    }
     const json = parseJsonText(bytes);
     if ("fault" in json) return json.fault;
     const fields = new JsonFields(json.value);
@@ -114,7 +125,11 @@ export async function askStatus(socket: string): Promise<Record<string, unknown>
   return (await response.json()) as Record<string, unknown>;
 }
 
-async function ask(socket: string, path: string, body: string | undefined): Promise<Response> {
+export async function ask(
+  socket: string,
+  path: string,
+  body: string | undefined,
+): Promise<Response> {
   const method = body === undefined ? "GET" : "POST";
   try {
     return await fetch(`http://ledger${path}`, {

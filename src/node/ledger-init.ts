@@ -47,7 +47,7 @@ export type NewLedger = {
   readonly members: readonly { readonly name: string; readonly nodeId: NodeId }[];
 };
 
-type NewNode = { readonly secrets: NodeSecrets; readonly keys: OwnKeys };
+export type NewNode = { readonly secrets: NodeSecrets; readonly keys: OwnKeys };
 
 export const MASTER_FOLDER = "master";
 export const RECOVERY_FOLDER = "recovery";
@@ -89,7 +89,7 @@ export function initLedger(plan: LedgerPlan): NewLedger {
   return { chainId, master: master.keys.nodeId, members: named };
 }
 
-function newNode(): NewNode {
+export function newNode(): NewNode {
   const secrets = drawSecrets();
   return { secrets, keys: keysOfSecrets(secrets) };
 }
@@ -102,7 +102,10 @@ type CertificateWords = {
   readonly issuer: NodeId;
 };
 
-function certificateOf(plan: LedgerPlan, words: CertificateWords): IdentityCertificate {
+export function certificateOf(
+  plan: Pick<LedgerPlan, "tenant" | "timestamp">,
+  words: CertificateWords,
+): IdentityCertificate {
   const { node, place, role, chainId, issuer } = words;
   const { keys } = node;
   return {
@@ -146,7 +149,7 @@ function genesisOf(
   };
 }
 
-function writeNode(
+export function writeNode(
   dir: string,
   secrets: NodeSecrets,
   own: SignedCertificate,

@@ -5,6 +5,7 @@
  */
 import type { SealProof } from "../chain/block.ts";
 import type { ChainState } from "../chain/chain-state.ts";
+import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import type { Hash, Height } from "../chain/ledger-units.ts";
 import type { BlockHistory, LogEntry, Output } from "../chain/step-types.ts";
 
@@ -22,7 +23,26 @@ export type JournalContents = {
 export type Recomputed = {
   readonly height: Height;
   readonly scdRoot: Hash;
+  /** Blocks whose bodies do not fit, which peers have. */
   readonly damaged: readonly Height[];
+  /** What only opening it anew repairs. */
+  readonly broken?: string | undefined;
+};
+
+/** What an opened journal was found to be. */
+export type JournalCondition = {
+  /** What was damaged, and what was done about it. */
+  readonly findings: readonly string[];
+  /** What this node signed may be lost: rule 8. */
+  readonly mayHaveForgotten: boolean;
+  /** This block is damaged, and later ones are not: it only catches up until it has it again. */
+  readonly lacks: Height | undefined;
+};
+
+export const SOUND: JournalCondition = {
+  findings: [],
+  mayHaveForgotten: false,
+  lacks: undefined,
 };
 
 export interface LedgerJournal {
@@ -33,6 +53,21 @@ export interface LedgerJournal {
   recompute(): Recomputed;
   close(): void;
 }
+
+export type OpenedJournal = {
+  readonly journal: LedgerJournal;
+  readonly contents: JournalContents;
+  /** Undefined: SOUND. */
+  readonly condition?: JournalCondition;
+};
+
+export type OpenJournal = (words: {
+  readonly file: string;
+  readonly genesis: ChainState;
+  readonly crypto: LedgerCrypto;
+  /** These keys have signed before: a disk that knows nothing of it was lost. */
+  readonly hasRun: boolean;
+}) => OpenedJournal;
 
 export function isSaved(output: Output): output is SavedOutput {
   return ["write", "block", "restore", "repair"].includes(output.kind);

@@ -5,37 +5,27 @@
  * peer channel.
  */
 import { existsSync, writeFileSync } from "node:fs";
-import { type ChainState, isChangePending } from "../chain/chain-state.ts";
+import type { ChainState } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
-import { encodeSignedCertificate, type SignedCertificate } from "../chain/identity-certificate.ts";
+import { certificateHash } from "../chain/identity-certificate.ts";
 import type { NodeId } from "../chain/ledger-units.ts";
-import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
-import { type LedgerMessage, MESSAGE_CODES } from "../chain/message-types.ts";
-import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
 import type { Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
-import { kernelRandom } from "../native/kernel-random.ts";
-import { PeerChannel } from "../peer/peer-channel.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
-import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
+import { committeeReach } from "./committee-reach.ts";
 import { ControlServer } from "./control-server.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
-import type { JournalContents, LedgerJournal } from "./ledger-journal.ts";
-import { epochNow, LedgerRunner } from "./ledger-runner.ts";
+import type { OpenJournal } from "./ledger-journal.ts";
+import type { LedgerRunner } from "./ledger-runner.ts";
+import { loadCheckpoint } from "./node-checkpoint.ts";
 import { NodeEvents, type NodeLog } from "./node-events.ts";
-import { fileIn, loadCertificate, loadGenesis, loadPeers } from "./node-folder.ts";
+import { fileIn, loadCertificate, loadGenesis, loadMasterTerm } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
-import { PeerIdentities } from "./peer-identities.ts";
-import { peerNoise } from "./peer-noise-ik.ts";
+import { NodeLife } from "./node-life.ts";
+import { NodePeers } from "./node-peers.ts";
 
 export const CHECK_PERIOD_MS = 30_000;
-
-export type OpenJournal = (
-  file: string,
-  genesis: ChainState,
-  crypto: LedgerCrypto,
-) => { readonly journal: LedgerJournal; readonly contents: JournalContents };
 
 export type ProcessOptions = {
   readonly role: "validator" | "master";
@@ -46,29 +36,30 @@ export type ProcessOptions = {
   readonly openJournal: OpenJournal;
   /** Instead of those in the folder: the manager's are sealed in its database. */
   readonly keys?: OwnKeys;
+  /** How often the disk and peers are compared. */
+  readonly checkPeriodMs?: number;
   /** Whoever starts it holds the folder's lock already: a thread that died would keep its own. */
   readonly isLocked?: boolean;
   /** How calls get out and in, where the network is behind an agent's data plane. */
   readonly passage?: PeerPassage;
+  /** The master has revoked a node: sessions with it end at once. */
+  readonly onRevoked?: (nodeId: NodeId) => void;
   /** The state at the tip is new, and on the disk. */
   readonly onBlock?: (output: BlockOutput) => void;
+  /** After a repair: another runner, with a journal of its own, perhaps at a lower height. */
+  readonly onBeginning?: () => void;
 };
 type BlockOutput = Extract<Output, { kind: "block" }>;
 
 export class LedgerProcess {
   /** Settles when the process is over; rejects when it failed. */
   readonly ended: Promise<void>;
-  readonly runner: LedgerRunner;
-  readonly #identities: PeerIdentities;
-  readonly #journal: LedgerJournal;
-  readonly #channel: PeerChannel;
+  readonly peers: NodePeers;
+  readonly #life: NodeLife;
   #control: ControlServer | undefined;
   #end: () => void = () => {};
   #fail: (thrown: unknown) => void = () => {};
   readonly #events: NodeEvents;
-  #badFrames = 0;
-  /** A change of members waits for its height. */
-  #wasPending = true;
 
   private constructor(
     readonly options: ProcessOptions,
@@ -84,31 +75,28 @@ export class LedgerProcess {
     });
     // It may fail before anybody waits for it.
     this.ended.catch(() => {});
-    const wasWiped = isWiped(dir);
-    const { journal, contents } = options.openJournal(fileIn(dir, "store"), genesis, crypto);
-    this.#journal = journal;
-    const config = {
-      ...{ keys: keys.ledger, crypto, history: journal.history, checkpoint: undefined },
-      ...contents,
-    };
-    const participant: Participant =
-      role === "master"
-        ? createMaster({ ...config, masterTerm: undefined })
-        : createValidator({ ...config, wasWiped, checkPeriodMs: CHECK_PERIOD_MS });
-    this.runner = new LedgerRunner(participant, {
-      journal,
-      send: (to, message) => this.#send(to, message),
-      onReport: (code, detail) => this.#events.writeLimited(`ledger-${code}`, detail),
+    const { openJournal, checkPeriodMs = CHECK_PERIOD_MS } = options;
+    const masterTerm = role === "master" ? loadMasterTerm(dir, genesis, crypto) : undefined;
+    this.#life = new NodeLife({
+      ...{ role, keys, genesis, crypto, openJournal, checkPeriodMs, events: this.#events },
+      ...{ masterTerm, checkpoint: loadCheckpoint(dir) },
+      file: fileIn(dir, "store"),
+      hasRun: () => existsSync(fileIn(dir, "started")),
+      send: (to, message) => this.peers.send(to, message),
       onBlock: (output) => this.#onBlock(output),
+      onBeginning: () => {
+        this.peers.meet();
+        options.onBeginning?.();
+      },
       onFailure: (thrown) => this.#onFailure(thrown),
     });
-    this.#identities = new PeerIdentities(keys.nodeId, () => ({
-      chain: this.runner.participant.chain,
-      masterPub: this.runner.participant.masterPub,
-      verifier: crypto.signatures,
-      now: epochNow(),
-    }));
-    this.#channel = this.#openChannel(genesis);
+    this.peers = new NodePeers({
+      ...{ dir, keys, genesis, masterTerm, verifier: crypto.signatures, events: this.#events },
+      ...{ listen: options.listen, passage: options.passage },
+      view: () => this.runner.participant,
+      onMessage: (from, message) => this.runner.take({ kind: "message", from, message }),
+      onRevoked: (nodeId) => options.onRevoked?.(nodeId),
+    });
   }
 
   /** @throws AbsError for anything wrong with the folder or the port */
@@ -116,6 +104,20 @@ export class LedgerProcess {
     const process = LedgerProcess.open(options);
     await process.join();
     return process;
+  }
+
+  /** The one at present: another takes its place after a repair. */
+  get runner(): LedgerRunner {
+    return this.#life.runner;
+  }
+
+  /** A block is fetched that its disk lacks: the state is one that was passed already. */
+  get isRepairing(): boolean {
+    return this.#life.isRepairing;
+  }
+
+  get isPaused(): boolean {
+    return this.#life.pausedBy !== undefined;
   }
 
   /** Everything but the network: the state is that of the disk. @throws AbsError */
@@ -130,44 +132,32 @@ export class LedgerProcess {
   /** Listens, calls its peers and takes part. @throws AbsError PEER_PORT_BUSY */
   async join(): Promise<void> {
     const { dir, role } = this.options;
-    const port = await this.#channel.listen();
-    for (const signed of loadPeers(dir)) this.#identities.learn(signed);
+    const port = await this.peers.join();
     this.#control = new ControlServer(fileIn(dir, "control"), this);
     writeFileSync(fileIn(dir, "started"), "");
     const { chain } = this.runner.participant;
     const { nodeId } = this.keys;
     this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
-    this.#channel.meet(this.#identities.callees());
-    this.runner.start();
-  }
-
-  /** Nodes that have got certificates since: they may call, and are called. */
-  learn(certificates: readonly SignedCertificate[]): void {
-    for (const signed of certificates) this.#identities.learn(signed);
-    this.#channel.meet(this.#identities.callees());
-  }
-
-  /** Peers whose connection stands. */
-  connected(): NodeId[] {
-    const peers = this.#channel.status().filter(({ isConnected }) => isConnected);
-    return peers.map(({ nodeId }) => nodeId as NodeId);
+    this.peers.meet();
+    this.#life.start();
   }
 
   stop(): void {
-    this.runner.close();
     this.#control?.close();
-    this.#channel.close();
-    this.#journal.close();
+    this.peers.close();
+    this.#life.stop();
     this.#end();
   }
 
   /** What `abs ledger status` shows of a running node. */
   status(): Record<string, unknown> {
     const { participant } = this.runner;
+    const { nodeId } = this.keys;
     const { chain, term, stoppedBy } = participant;
+    const { pausedBy, isRepairing } = this.#life;
     return {
       role: this.options.role,
-      node_id: this.keys.nodeId,
+      node_id: nodeId,
       chain_id: chain.chainId,
       tenant: chain.genesis.file.tenant,
       height: chain.height,
@@ -175,47 +165,15 @@ export class LedgerProcess {
       timestamp: chain.core.timestamp,
       term,
       ...(stoppedBy === undefined ? {} : { stopped: stoppedBy }),
+      ...(pausedBy === undefined ? {} : { paused: pausedBy }),
+      ...(isRepairing ? { is_repairing: true } : {}),
       ...(participant.kind === "validator"
         ? { is_observing: participant.observing !== undefined }
         : { waiting: participant.contracts.length + participant.records.length }),
-      bad_frames: this.#badFrames,
-      peers: this.#channel.status().map(({ nodeId, isConnected, lost }) => ({
-        ...{ node_id: nodeId, is_connected: isConnected, frames_lost: lost },
-      })),
+      ...committeeReach(chain, nodeId, this.peers.reached()),
+      bad_frames: this.peers.badFrames,
+      peers: this.peers.status(),
     };
-  }
-
-  #openChannel(genesis: ChainState): PeerChannel {
-    const { dir } = this.options;
-    const own = loadCertificate(dir);
-    const [host = "0.0.0.0"] = own.certificate.addresses;
-    const listen = this.options.listen ?? { host, port: own.certificate.peerPort };
-    return new PeerChannel({
-      ...{ self: this.keys.nodeId, listen, random: kernelRandom },
-      noise: peerNoise(genesis.chainId, this.keys.session),
-      certificate: encodeSignedCertificate(own),
-      authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),
-      onFrame: (from, frame) => this.#receive(from as NodeId, frame),
-      onNotice: (code, detail) => this.#events.writeLimited(code, detail),
-      ...(this.options.passage === undefined ? {} : { passage: this.options.passage }),
-    });
-  }
-
-  #send(to: readonly NodeId[], message: LedgerMessage): void {
-    const body = encodeMessage(message);
-    const frame = { flag: PEER_FLAG.ledger, type: MESSAGE_CODES[message.kind], body };
-    for (const nodeId of to) this.#channel.send(nodeId, frame);
-  }
-
-  /** Anything at all may be in the frame; that it came from `from` is proven. */
-  #receive(from: NodeId, { flag, type, body }: PeerFrame): void {
-    if (flag !== PEER_FLAG.ledger) return;
-    const read = decodeMessage(body);
-    if ("fault" in read || MESSAGE_CODES[read.message.kind] !== type) {
-      this.#badFrames++;
-      return;
-    }
-    this.runner.take({ kind: "message", from, message: read.message });
   }
 
   #onBlock(output: BlockOutput): void {
@@ -226,19 +184,14 @@ export class LedgerProcess {
       ...{ contracts: contracts.length, records: records.length },
       ...{ attempt: block.proof.quorum.attempt, view: block.proof.quorum.view },
     });
-    // Records let somebody in, or revoke somebody: two heights later.
-    const isPending = isChangePending(next);
-    if (records.length > 0 || isPending || this.#wasPending) {
-      this.#channel.meet(this.#identities.callees());
-    }
-    this.#wasPending = isPending;
+    this.peers.onBlock(output);
     this.options.onBlock?.(output);
   }
 
   #onFailure(thrown: unknown): void {
     this.#control?.close();
-    this.#channel.close();
-    this.#journal.close();
+    this.peers.close();
+    this.#life.stop();
     this.#fail(
       thrown instanceof AbsError
         ? thrown
@@ -265,12 +218,22 @@ export function loadNode(
   const keys = given ?? loadKeys(fileIn(dir, "keys"));
   const genesis = loadGenesis(dir, crypto);
   requireRole(role, keys, genesis, dir);
+  requireOwnChain(keys, genesis, dir);
   return { keys, genesis };
 }
 
-/** Keys that have run before, and a disk that knows nothing of it. */
-function isWiped(dir: string): boolean {
-  return existsSync(fileIn(dir, "started")) && !existsSync(fileIn(dir, "store"));
+/** The folder's certificate is of the chain that its genesis file makes, or nobody would listen. */
+function requireOwnChain(keys: OwnKeys, { chainId, members }: ChainState, dir: string): void {
+  const { certificate } = loadCertificate(dir);
+  if (certificate.chainId === chainId) return;
+  // Those of the genesis file's members are older than the chain's name.
+  const [first] = members.get(keys.nodeId)?.keys ?? [];
+  if (first?.certificate === certificateHash(certificate)) return;
+  throw new AbsError(
+    "LEDGER_CHAIN_OTHER",
+    `${dir}: certificate.json is not of chain ${chainId}, which genesis.json makes.`,
+    "Put the tenant's genesis.json back: all its nodes have the same, byte for byte.",
+  );
 }
 
 function requireRole(
@@ -285,6 +248,14 @@ function requireRole(
       "LEDGER_ROLE_WRONG",
       `${dir} is the master's folder.`,
       "Run `abs ledger master run` with it, or name a member's folder.",
+    );
+  }
+  const isHeir = existsSync(fileIn(dir, "term"));
+  if (role === "master" && !isMasterKey && !isHeir && !genesis.members.has(keys.nodeId)) {
+    throw new AbsError(
+      "LEDGER_ROLE_WRONG",
+      `The keys in ${dir} are not the master's, and no master-term.json makes them so.`,
+      "Name the master's folder; `abs ledger recover master-term --help` tells how to make one.",
     );
   }
   if (role === "master" && genesis.members.has(keys.nodeId)) {

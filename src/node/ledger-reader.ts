@@ -3,11 +3,11 @@ import type { Block } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
 import { encodeBlockJson } from "../chain/block-json.ts";
 import { type JsonObject, parseCanonical } from "../chain/canonical-json.ts";
-import type { ChainState } from "../chain/chain-state.ts";
+import { type ChainState, recordedTerm } from "../chain/chain-state.ts";
 import { encodeGenesis } from "../chain/genesis-file.ts";
-import type { BlockHash, Height } from "../chain/ledger-units.ts";
+import type { BlockHash, Height, Term } from "../chain/ledger-units.ts";
 import { exportLine } from "../chain/verify-chain.ts";
-import { replayChain } from "./chain-replay.ts";
+import { damaged, replayChain } from "./chain-replay.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import { fileIn, loadGenesis } from "./node-folder.ts";
 import { SqliteJournal } from "./sqlite-journal.ts";
@@ -27,8 +27,11 @@ export class Ledger {
   constructor(dir: string) {
     const crypto = createLedgerCrypto();
     const genesis = loadGenesis(dir, crypto);
-    this.#journal = new SqliteJournal(fileIn(dir, "store"), genesis, "read");
-    this.tip = replayChain(genesis, this.#journal.blocks(), crypto).chain;
+    const access = { kind: "read", hasRun: false } as const;
+    this.#journal = new SqliteJournal(fileIn(dir, "store"), genesis, access);
+    const { chain, fault } = replayChain(genesis, this.#journal.blocks(), crypto);
+    if (fault !== undefined) throw damaged(fault);
+    this.tip = chain;
   }
 
   at(height: Height): SealedBlock | undefined {
@@ -39,8 +42,8 @@ export class Ledger {
     return named(this.#journal.history.find(blockHash));
   }
 
-  blocks(): Iterable<Block> {
-    return this.#journal.blocks();
+  *blocks(): Generator<Block> {
+    for (const block of this.#journal.blocks()) if (block !== undefined) yield block;
   }
 
   /** In force at the tip, with their SC_UPDATEs applied; by id. */
@@ -50,6 +53,14 @@ export class Ledger {
       return "value" in json ? [json.value as JsonObject] : [];
     });
     return objects.filter((object) => "sc-id" in object);
+  }
+
+  /** Of the chain, or of a MASTER_TERM that acts and that no block has recorded yet. */
+  newestTerm(): Term {
+    const heard = this.#journal.log().map((entry) => {
+      return entry.kind === "term" ? entry.message.term : 0;
+    });
+    return Math.max(recordedTerm(this.tip), ...heard) as Term;
   }
 
   close(): void {

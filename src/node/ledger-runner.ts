@@ -28,6 +28,8 @@ export type RunnerOptions = {
   readonly onBlock: (output: Extract<Output, { kind: "block" }>) => void;
   /** The participant is over: what it had in memory was not promised. */
   readonly onFailure: (thrown: unknown) => void;
+  /** The journal has to be opened anew, which repairs it: true where the participant is over. */
+  readonly onBroken: (why: string) => boolean;
 };
 
 export class LedgerRunner {
@@ -99,8 +101,14 @@ export class LedgerRunner {
 
   #recompute(asker: Extract<Output, { kind: "recompute" }>["asker"]): void {
     if (this.#isOver) return;
-    const found = this.options.journal.recompute();
-    this.take({ kind: "recomputed", ...found, asker });
+    try {
+      const { broken, ...found } = this.options.journal.recompute();
+      if (broken !== undefined && this.options.onBroken(broken)) return this.close();
+      this.take({ kind: "recomputed", ...found, asker });
+    } catch (thrown) {
+      this.close();
+      this.options.onFailure(thrown);
+    }
   }
 
   #setTimer(timer: TimerName, afterMs: number): void {

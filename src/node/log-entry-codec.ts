@@ -3,14 +3,22 @@
  * form; the rest is as in the messages. docs/ledger.md "Agreement" rule 8.
  */
 import { ByteReader, ByteWriter } from "../chain/byte-codec.ts";
+import { canonicalJson, isList, JSON_BYTES_MAX, parseCanonical } from "../chain/canonical-json.ts";
 import { readPrepared, writePrepared } from "../chain/certificate-codec.ts";
+import { JsonFields } from "../chain/json-fields.ts";
 import type { Height } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
 import type { LedgerMessage } from "../chain/message-types.ts";
+import { readStake, stakeJson } from "../chain/stake.ts";
 import type { LogEntry } from "../chain/step-types.ts";
 
 /** Order is the code on the disk. */
-const KINDS = ["candidate", "sent", "lock", "redraw", "term", "observing", "sealed", "stopped"];
+const KINDS = [
+  ...["candidate", "sent", "lock", "redraw", "term", "observing", "sealed", "stopped"],
+  ...["parked"],
+];
+/** Lines that a master took off its list. */
+const PARKED_MAX = 10_000;
 const REASON_BYTES_MAX = 4096;
 
 /** After which height an entry says nothing any more; undefined: it holds beyond. */
@@ -46,6 +54,9 @@ export function encodeLogEntry(entry: LogEntry): Uint8Array {
     case "stopped":
       writer.sized(new TextEncoder().encode(entry.reason).subarray(0, REASON_BYTES_MAX));
       break;
+    case "parked":
+      writer.sized(canonicalJson(entry.lines.map(stakeJson)));
+      break;
     default:
       writer.sized(encodeMessage(entry.message));
   }
@@ -70,6 +81,8 @@ function read(reader: ByteReader, kind: string | undefined): LogEntry | undefine
       return { kind, height: reader.u64() as Height, blockHash: reader.blockHash() };
     case "stopped":
       return { kind, reason: new TextDecoder().decode(reader.sized(REASON_BYTES_MAX)) };
+    case "parked":
+      return readParked(reader);
     case undefined:
       return undefined;
     default: {
@@ -78,6 +91,16 @@ function read(reader: ByteReader, kind: string | undefined): LogEntry | undefine
       return { kind, message: found.message } as LogEntry;
     }
   }
+}
+
+function readParked(reader: ByteReader): LogEntry | undefined {
+  const json = parseCanonical(reader.sized(JSON_BYTES_MAX));
+  if ("fault" in json || !isList(json.value) || json.value.length > PARKED_MAX) return undefined;
+  const fields = json.value.map((line) => new JsonFields(line));
+  const lines = fields.map(readStake);
+  for (const line of fields) line.end();
+  const isRight = fields.every(({ complaint }) => complaint === undefined);
+  return isRight ? { kind: "parked", lines } : undefined;
 }
 
 function isOf(kind: string, { kind: message }: LedgerMessage): boolean {

@@ -2,14 +2,23 @@
  * The folder of one node of the ledger: what `abs ledger init` writes into it and a process finds
  * there. docs/ledger.md "Folders". Everything but `keys.json` and the control socket is public.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { canonicalJson, isList, parseJsonText } from "../chain/canonical-json.ts";
+import { masterTermMessage } from "../chain/apply-records.ts";
+import { canonicalJson, canonicalText, isList, parseJsonText } from "../chain/canonical-json.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { genesisState } from "../chain/genesis-block.ts";
 import { parseGenesis } from "../chain/genesis-file.ts";
-import { decodeSignedCertificate, type SignedCertificate } from "../chain/identity-certificate.ts";
+import {
+  decodeSignedCertificate,
+  type SignedCertificate,
+  signedCertificateJson,
+} from "../chain/identity-certificate.ts";
+import type { MasterTermMessage } from "../chain/message-types.ts";
+import { decodeRecord } from "../chain/record-schema.ts";
+import type { MasterTermRecord } from "../chain/record-types.ts";
+import { isMasterTerm } from "../chain/seal-check.ts";
 import { AbsError, messageOf } from "../errors.ts";
 
 export const FOLDER = {
@@ -21,6 +30,12 @@ export const FOLDER = {
   control: "control.sock",
   /** Written at the first start: keys with it and without a store have lost their disk. */
   started: "started",
+  /** Of a master whose key the recovery key put in the place of a lost one. */
+  term: "master-term.json",
+  /** Whom the master has revoked, while no block holds it. */
+  revocations: "revocations.json",
+  /** A height and its hash that enrolment or a renewal vouched for. */
+  checkpoint: "checkpoint.json",
   /** Held by the process that signs with these keys: two would contradict each other. */
   lock: "lock",
 } as const;
@@ -41,6 +56,25 @@ export function loadGenesis(dir: string, crypto: LedgerCrypto): ChainState {
     "GENESIS_INVALID",
     `${file}: ${state}.`,
     "It must be the tenant's own, byte for byte: copy it from another node.",
+  );
+}
+
+/** The MASTER_TERM of a new term's master, if there is one. @throws AbsError MASTER_TERM_INVALID */
+export function loadMasterTerm(
+  dir: string,
+  genesis: ChainState,
+  crypto: LedgerCrypto,
+): MasterTermMessage | undefined {
+  const file = fileIn(dir, "term");
+  if (!existsSync(file)) return undefined;
+  const read = decodeRecord(readBytes(file));
+  const isTerm = "record" in read && read.record.kind === "MASTER_TERM";
+  const message = isTerm ? masterTermMessage(read.record as MasterTermRecord, genesis) : undefined;
+  if (message !== undefined && isMasterTerm(genesis, message, crypto)) return message;
+  throw new AbsError(
+    "MASTER_TERM_INVALID",
+    `${file} is not signed by the recovery key of this genesis file.`,
+    "Make it again: `abs ledger recover master-term --help`.",
   );
 }
 
@@ -66,6 +100,19 @@ export function loadPeers(dir: string): SignedCertificate[] {
     if ("complaint" in read) throw certificateError(`${file}, number ${i + 1}: ${read.complaint}`);
     return read.signed;
   });
+}
+
+/** Whole or not at all; a disk that is full keeps the old one. */
+export function savePeers(dir: string, peers: readonly SignedCertificate[]): void {
+  const file = fileIn(dir, "peers");
+  const text = canonicalText(peers.slice(0, PEERS_MAX).map(signedCertificateJson));
+  try {
+    writeFileSync(`${file}.new`, text);
+    renameSync(`${file}.new`, file);
+  } catch {
+    // They are only a help: whoever is missing calls, or is named by others.
+    rmSync(`${file}.new`, { force: true });
+  }
 }
 
 function certificateError(what: string): AbsError {

@@ -9,14 +9,22 @@ import type { ChainState } from "../chain/chain-state.ts";
 import type { Verifier } from "../chain/crypto-interface.ts";
 import {
   certificateHash,
-  decodeSignedCertificate,
   isIssuedBy,
   type SignedCertificate,
 } from "../chain/identity-certificate.ts";
+import { decodeIntroduction } from "../chain/introduction.ts";
 import type { Height } from "../chain/ledger-units.ts";
-import { type ChainId, NO_HASH, type NodeId, type PublicKey } from "../chain/ledger-units.ts";
+import {
+  type ChainId,
+  NO_HASH,
+  type NodeId,
+  type PublicKey,
+  type Term,
+} from "../chain/ledger-units.ts";
 import { EFFECT_DELAY, keysAt } from "../chain/member.ts";
 import { nodeIdOf } from "../chain/message-signing.ts";
+import type { MasterTermMessage } from "../chain/message-types.ts";
+import { isMasterTerm } from "../chain/seal-check.ts";
 import type { Callee } from "../peer/peer-dialler.ts";
 import type { EpochSeconds } from "../units.ts";
 
@@ -31,8 +39,18 @@ export type IdentityBasis = {
   readonly chain: ChainState;
   /** The newest that is known, recorded or not. */
   readonly masterPub: PublicKey;
+  readonly term: Term;
   readonly verifier: Verifier;
   readonly now: EpochSeconds;
+};
+
+export type IdentityHooks = {
+  /** A MASTER_TERM by the recovery key: it acts on receipt, and the basis is another after. */
+  readonly onTerm?: (message: MasterTermMessage) => void;
+  /** By the master's word, before the ledger says so. */
+  readonly isRevoked?: (nodeId: NodeId) => boolean;
+  /** A node that was not known, or one with a newer certificate. */
+  readonly onNews?: (signed: SignedCertificate) => void;
 };
 
 export class PeerIdentities {
@@ -41,34 +59,63 @@ export class PeerIdentities {
   constructor(
     readonly self: NodeId,
     readonly basis: () => IdentityBasis,
+    readonly hooks: IdentityHooks = {},
   ) {}
+
+  /** Whether a certificate, if it is valid, says more than what is known of its node. */
+  isNews({ certificate }: SignedCertificate): boolean {
+    if (certificate.nodeId === this.self) return false;
+    const before = this.#known.get(certificate.nodeId);
+    return before === undefined || before.certificate.seq < certificate.seq;
+  }
 
   /** Adds what a file or a handshake brought, if it is valid; the newest of a node is kept. */
   learn(signed: SignedCertificate): boolean {
     const { certificate } = signed;
-    if (!isValid(signed, this.basis())) return false;
+    if (!this.#maySpeak(signed, this.basis())) return false;
     const before = this.#known.get(certificate.nodeId);
+    const isNews = this.isNews(signed);
     if (before === undefined || before.certificate.seq <= certificate.seq) {
       this.#known.set(certificate.nodeId, signed);
     }
+    if (isNews) this.hooks.onNews?.(signed);
     return true;
   }
 
   /** The node that shows this certificate over this key, or undefined. */
   authenticate(bytes: Uint8Array, key: Uint8Array): NodeId | undefined {
-    const read = decodeSignedCertificate(bytes);
+    const read = decodeIntroduction(bytes);
     if ("complaint" in read) return undefined;
-    const { nodeId, sessionPub } = read.signed.certificate;
+    const { nodeId, sessionPub, ledgerPub } = read.signed.certificate;
     const owned = fromHex(sessionPub);
     if (owned === undefined || !equalBytes(owned, key) || nodeId === this.self) return undefined;
+    const { masterTerm } = read;
+    if (masterTerm?.masterPub === ledgerPub) this.#hearTerm(masterTerm);
     return this.learn(read.signed) ? nodeId : undefined;
   }
 
-  /** Everybody known who may still speak here, as the channel calls them. */
-  callees(): Callee[] {
+  /** Before the certificate is judged: the master of a new term signed its own. */
+  #hearTerm(message: MasterTermMessage): void {
+    const { chain, term, verifier } = this.basis();
+    if (message.term > term && isMasterTerm(chain, message, { signatures: verifier })) {
+      this.hooks.onTerm?.(message);
+    }
+  }
+
+  #maySpeak(signed: SignedCertificate, basis: IdentityBasis): boolean {
+    const isRevoked = this.hooks.isRevoked?.(signed.certificate.nodeId) === true;
+    return !isRevoked && isValid(signed, basis);
+  }
+
+  /** Certificates of everybody known who may still speak here. */
+  valid(): SignedCertificate[] {
     const basis = this.basis();
-    const valid = [...this.#known.values()].filter((signed) => isValid(signed, basis));
-    return valid.flatMap(({ certificate: { nodeId, sessionPub, addresses, peerPort } }) => {
+    return [...this.#known.values()].filter((signed) => this.#maySpeak(signed, basis));
+  }
+
+  /** The same as the channel calls them. */
+  callees(): Callee[] {
+    return this.valid().flatMap(({ certificate: { nodeId, sessionPub, addresses, peerPort } }) => {
       const key = fromHex(sessionPub);
       const [host] = addresses;
       if (key === undefined || host === undefined || nodeId === this.self) return [];

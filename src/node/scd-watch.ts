@@ -26,6 +26,9 @@ export type ScdContract = {
   readonly generations: readonly GenerationCommitment[];
 };
 
+const ID_KEY = '"sc-id":"';
+const ID_CHARACTERS = 36;
+
 export class ScdWatch {
   readonly #generations = new Map<string, GenerationCommitment[]>();
 
@@ -44,18 +47,21 @@ export class ScdWatch {
     }
   }
 
-  /** A block was sealed. */
-  note({ core, body }: Block): void {
-    for (const bytes of body.contracts.filter((contract) => this.#names(contract))) {
+  /** A block was sealed. @returns whether it is about one of the contracts */
+  note({ core, body }: Block): boolean {
+    const contracts = body.contracts.filter((bytes) => this.#isWatched(bytes));
+    const records = body.records.filter((bytes) => this.#isWatched(bytes));
+    for (const bytes of contracts) {
       const read = decodeContract(bytes);
       if ("contract" in read) this.#add(read.contract, core.timestamp);
     }
-    for (const bytes of body.records.filter((record) => this.#names(record))) {
+    for (const bytes of records) {
       const read = decodeRecord(bytes);
       if ("record" in read && read.record.kind === "SC_UPDATE") {
         this.#add(read.record, core.timestamp);
       }
     }
+    return contracts.length + records.length > 0;
   }
 
   /** All that are watched, in their order. */
@@ -70,10 +76,13 @@ export class ScdWatch {
     });
   }
 
-  /** Cheap: most contracts and records of a block are somebody else's. */
-  #names(bytes: Uint8Array): boolean {
+  /** By the id in its canonical text: most of a block is about somebody else's contracts. */
+  #isWatched(bytes: Uint8Array): boolean {
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    return this.scIds.some((scId) => text.includes(scId));
+    const at = text.indexOf(ID_KEY);
+    if (at < 0) return false;
+    const from = at + ID_KEY.length;
+    return this.#generations.has(text.toString("latin1", from, from + ID_CHARACTERS));
   }
 
   #add(

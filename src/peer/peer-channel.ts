@@ -1,9 +1,10 @@
 /**
  * The peer channel: agents and validators of one tenant over TCP, port 6254. docs/peer-channel.md;
  * design/manager.md "Channels". Of two nodes the one with the lower id calls, again and again with
- * growing pauses; a new connection of a peer takes the place of the old one when it is confirmed,
- * so that a recording of a handshake cannot cut anybody off. Per peer there is a bounded queue and
- * a limit of bytes and frames; strangers get few seats and little time.
+ * growing pauses, and the other where no call comes; a new connection of a peer takes the place of
+ * the old one when it is confirmed, so that a recording of a handshake cannot cut anybody off. Per
+ * peer there is a bounded queue and a limit of bytes and frames; strangers get few seats and little
+ * time.
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { AbsError, messageOf } from "../errors.ts";
@@ -21,10 +22,20 @@ const STRANGERS_MAX = 64;
 const PATIENCE_MS = 3000;
 const ALIVE_MS = 2000;
 const SILENCE_MS = 10_000;
+/** The higher id calls too when it has not been called for so long: it may not be known there. */
+const SECOND_CALLER_MS = 4000;
+const FRESH_MS = 3000;
+/** ALIVE comes every 2 s, unless the ledger has more to say. */
+const HEARD_MS = 2500;
 
-export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "authenticate"> & {
+export type PeerChannelOptions = Pick<
+  LinkOptions,
+  "noise" | "realm" | "certificate" | "authenticate"
+> & {
   readonly self: string;
   readonly listen: { readonly host: string; readonly port: number };
+  /** Nobody can know this node yet: it calls everybody, whoever has the lower id. */
+  readonly callsAll?: boolean;
   /** Fresh bytes of the kernel: a copy of this machine must not draw the same ephemeral keys. */
   readonly random: (sizeBytes: number) => Uint8Array;
   /** The peer at the other end is proven; `frame.body` is anything. */
@@ -34,7 +45,16 @@ export type PeerChannelOptions = Pick<LinkOptions, "noise" | "certificate" | "au
   /** Absent: the network is there for everybody. */
   readonly passage?: PeerPassage;
 };
-export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused";
+export type PeerNotice = "peer-connected" | "peer-lost" | "peer-refused" | "peer-twice";
+
+export type PeerStatus = {
+  readonly nodeId: string;
+  readonly isConnected: boolean;
+  /** Since it was last heard; undefined: it is not connected. */
+  readonly silentMs: number | undefined;
+  /** Frames that left the queue unsent. */
+  readonly lost: number;
+};
 
 type Peer = {
   readonly queue: SendQueue;
@@ -46,6 +66,8 @@ export class PeerChannel {
   readonly #peers = new Map<string, Peer>();
   readonly #strangers = new Set<PeerConnection>();
   readonly #ticking: ReturnType<typeof setInterval>;
+  /** Where peers are. */
+  #hosts: ReadonlySet<string> = new Set();
   #server: Server | undefined;
   #isClosed = false;
 
@@ -74,6 +96,7 @@ export class PeerChannel {
   /** Whom to speak with. Those who are not among them any more are cut off. */
   meet(callees: readonly Callee[]): void {
     const wanted = new Set(callees.map(({ nodeId }) => nodeId));
+    this.#hosts = new Set(callees.map(({ host }) => host));
     this.options.passage?.meet(callees.map(({ host }) => host));
     for (const [nodeId, peer] of this.#peers) {
       if (wanted.has(nodeId)) continue;
@@ -83,14 +106,15 @@ export class PeerChannel {
     }
     for (const callee of callees) {
       const peer = this.#peerOf(callee.nodeId);
-      if (this.options.self >= callee.nodeId) continue;
       const before = peer.dialler?.callee;
       if (before?.host === callee.host && before.port === callee.port) continue;
       peer.dialler?.close();
-      const { passage } = this.options;
       const onConnected = (socket: Socket, key: Uint8Array) =>
         this.#connect(socket, { nodeId: callee.nodeId, key });
-      peer.dialler = new PeerDialler(callee, onConnected, passage);
+      const isWanted = () => this.#peers.get(callee.nodeId)?.connection === undefined;
+      const firstMs = this.#isCaller(callee.nodeId) ? 0 : SECOND_CALLER_MS;
+      const { passage } = this.options;
+      peer.dialler = new PeerDialler(callee, onConnected, { firstMs, isWanted, passage });
     }
   }
 
@@ -103,11 +127,19 @@ export class PeerChannel {
     return true;
   }
 
+  connected(): string[] {
+    return [...this.#peers].flatMap(([nodeId, { connection }]) => {
+      return connection === undefined ? [] : [nodeId];
+    });
+  }
+
   /** Peers, and whether each is connected. */
-  status(): { readonly nodeId: string; readonly isConnected: boolean; readonly lost: number }[] {
+  status(): PeerStatus[] {
+    const nowMs = performance.now();
     return [...this.#peers].map(([nodeId, { connection, queue }]) => ({
       nodeId,
       isConnected: connection !== undefined,
+      silentMs: connection === undefined ? undefined : nowMs - connection.heardMs,
       lost: queue.lost,
     }));
   }
@@ -139,9 +171,11 @@ export class PeerChannel {
   }
 
   #connect(socket: Socket, callee: LinkOptions["callee"]): void {
-    const { noise, certificate, authenticate } = this.options;
+    const { noise, realm, certificate, authenticate } = this.options;
     const ephemeralSecret = this.options.random(32);
-    const link = { noise, certificate, authenticate, callee, ephemeralSecret };
+    const isKnownPlace = this.#hosts.has(socket.remoteAddress?.replace(/^::ffff:/, "") ?? "");
+    const own = { noise, realm, certificate, ephemeralSecret };
+    const link = { ...own, authenticate, callee, isKnownPlace };
     const connection: PeerConnection = new PeerConnection(socket, link, {
       onConfirmed: (nodeId) => this.#settle(nodeId, connection),
       onFrame: (nodeId, frame) => {
@@ -153,10 +187,41 @@ export class PeerChannel {
     this.#strangers.add(connection);
   }
 
+  /** Whether a connection with this peer is this side's to make. */
+  #isCaller(nodeId: string): boolean {
+    return this.options.callsAll === true || this.options.self < nodeId;
+  }
+
+  /**
+   * Whether this one gives way: both called at once, and of two fresh connections both sides keep
+   * the one that the lower id has called.
+   */
+  #isSecond(nodeId: string, before: PeerConnection, after: PeerConnection): boolean {
+    const isLower = this.options.self < nodeId;
+    const isKept = (one: PeerConnection): boolean => (one.callee !== undefined) === isLower;
+    const isFresh = performance.now() - before.sinceMs < FRESH_MS;
+    return isFresh && isKept(before) && !isKept(after);
+  }
+
+  /**
+   * A node that restarts leaves a connection that is closed or silent. An old one that was heard of
+   * just now while another comes is two nodes with one id: a copy.
+   */
+  #lookTwice(nodeId: string, before: PeerConnection, after: PeerConnection): void {
+    const nowMs = performance.now();
+    const isOld = nowMs - before.sinceMs >= FRESH_MS;
+    if (!isOld || nowMs - before.heardMs > HEARD_MS) return;
+    this.options.onNotice("peer-twice", `${nodeId}: at ${before.remote} and at ${after.remote}`);
+  }
+
   #settle(nodeId: string, connection: PeerConnection): void {
     this.#strangers.delete(connection);
     const peer = this.#peerOf(nodeId);
     const before = peer.connection;
+    if (before !== undefined && this.#isSecond(nodeId, before, connection)) {
+      return connection.end();
+    }
+    if (before !== undefined) this.#lookTwice(nodeId, before, connection);
     peer.connection = connection;
     peer.dialler?.reached();
     before?.end();
@@ -174,8 +239,10 @@ export class PeerChannel {
     } else if (isStranger && connection.fault !== undefined) {
       this.options.onNotice("peer-refused", `${connection.remote}: ${why}`);
     }
-    if (connection.callee === undefined) return;
-    this.#peers.get(connection.callee)?.dialler?.again();
+    const called = connection.callee === undefined ? undefined : this.#peers.get(connection.callee);
+    for (const lost of [peer, called]) {
+      if (lost?.connection === undefined) lost?.dialler?.again();
+    }
   }
 
   #pump(peer: Peer | undefined): void {

@@ -26,6 +26,7 @@ export class PeerConnection {
   readonly callee: string | undefined;
   readonly remote: string;
   readonly #link: PeerLink;
+  readonly #realm: Uint8Array;
   readonly #bytes = new RateLimit(BYTES, performance.now());
   readonly #frames = new RateLimit(FRAMES, performance.now());
   #isConfirmed = false;
@@ -40,6 +41,7 @@ export class PeerConnection {
     this.callee = options.callee?.nodeId;
     this.remote = socket.remoteAddress ?? "?";
     this.#link = new PeerLink(options);
+    this.#realm = options.realm;
     socket.setNoDelay(true);
     socket.on("data", (chunk: Uint8Array) => this.#receive(chunk));
     socket.on("drain", () => {
@@ -86,8 +88,11 @@ export class PeerConnection {
     this.#answer();
     const { fault, peer } = this.#link;
     if (fault !== undefined) {
-      this.#why = fault;
-      return this.end();
+      this.#why = this.#describe(fault);
+      if (this.#isConfirmed) return this.end();
+      // What was answered still goes out; who does not take it is a stranger, and has little time.
+      this.socket.destroySoon();
+      return;
     }
     if (peer === undefined || !this.#link.isConfirmed) return;
     if (!this.#isConfirmed) {
@@ -96,6 +101,17 @@ export class PeerConnection {
     }
     this.#rest(this.#bytes.take(chunk.length, nowMs), this.#frames.take(frames.length, nowMs));
     for (const frame of frames) this.events.onFrame(peer, frame);
+  }
+
+  /** For people: a peer that cannot be understood has another key, or is of another chain. */
+  #describe(fault: LinkFault): string {
+    const { otherRealm } = this.#link;
+    const own = Buffer.from(this.#realm).toString("hex");
+    if (fault === "realm" && otherRealm !== undefined) {
+      return `it is of chain ${Buffer.from(otherRealm).toString("hex")}, this node of ${own}`;
+    }
+    const isCaller = fault === "handshake" && this.callee === undefined;
+    return isCaller ? `handshake: it is no peer of a node of chain ${own}` : fault;
   }
 
   #rest(...pausesMs: readonly number[]): void {

@@ -17,8 +17,16 @@ export type Callee = {
   readonly port: number;
 };
 
+export type DiallerOptions = {
+  /** Before the first call, and the shortest pause after a loss. */
+  readonly firstMs: number;
+  /** False while the peer is connected, by whoever called. */
+  readonly isWanted: () => boolean;
+  readonly passage?: PeerPassage | undefined;
+};
+
 export class PeerDialler {
-  #pauseMs = FIRST_MS;
+  #pauseMs: number;
   #waiting: ReturnType<typeof setTimeout> | undefined;
   #calling: Socket | undefined;
   #isClosed = false;
@@ -26,21 +34,23 @@ export class PeerDialler {
   constructor(
     readonly callee: Callee,
     readonly onConnected: (socket: Socket, key: Uint8Array) => void,
-    readonly passage?: PeerPassage,
+    readonly options: DiallerOptions,
   ) {
-    void this.#begin();
+    this.#pauseMs = Math.max(FIRST_MS, options.firstMs);
+    if (options.firstMs === 0) void this.#begin();
+    else this.again();
   }
 
   /** The handshake is confirmed: the next loss is answered at once. */
   reached(): void {
-    this.#pauseMs = FIRST_MS;
+    this.#pauseMs = Math.max(FIRST_MS, this.options.firstMs);
   }
 
   /** The connection is gone. */
   again(): void {
-    if (this.#isClosed || this.#waiting !== undefined) return;
+    if (this.#isClosed || this.#waiting !== undefined || this.#calling !== undefined) return;
     const pauseMs = this.#pauseMs * (0.75 + Math.random() / 2);
-    this.#pauseMs = Math.min(LAST_MS, 2 * this.#pauseMs);
+    this.#pauseMs = Math.min(Math.max(LAST_MS, this.options.firstMs), 2 * this.#pauseMs);
     this.#waiting = setTimeout(() => {
       this.#waiting = undefined;
       void this.#begin();
@@ -55,7 +65,9 @@ export class PeerDialler {
 
   /** Asks for a way out first, where one is needed. */
   async #begin(): Promise<void> {
-    const { passage, callee } = this;
+    const { callee } = this;
+    const { passage } = this.options;
+    if (!this.options.isWanted()) return;
     if (passage === undefined) return this.#call(undefined);
     const localPort = await passage.open(callee.host, callee.port);
     if (this.#isClosed || localPort === undefined) {
@@ -80,8 +92,10 @@ export class PeerDialler {
     // "close" follows an error and says it all.
     socket.on("error", () => {});
     socket.once("close", () => {
-      if (localPort !== undefined) this.passage?.close(localPort);
-      if (!isConnected) this.again();
+      if (localPort !== undefined) this.options.passage?.close(localPort);
+      if (isConnected) return;
+      this.#calling = undefined;
+      this.again();
     });
   }
 }

@@ -19,9 +19,14 @@ const RECORDS_MAX = 2 ** 31;
 const NOTHING = new Uint8Array(0);
 const ALIVE: PeerFrame = { flag: PEER_FLAG.alive, type: 0, body: NOTHING };
 
+/** In clear, instead of an answer that could not be understood: length 0, then the realm. */
+const REALM_BYTES = 32;
+const REALM_NOTICE = Uint8Array.of(0, 0);
+
 export const LINK_FAULTS = [
   "length",
   "handshake",
+  "realm",
   "identity",
   "record",
   "frame-length",
@@ -31,6 +36,10 @@ export type LinkFault = (typeof LINK_FAULTS)[number];
 
 export type LinkOptions = {
   readonly noise: PeerNoise;
+  /** What both ends must be of, 32 bytes; the handshake proves it, this is for people. */
+  readonly realm: Uint8Array;
+  /** The caller's place is a peer's: it may hear the realm where it cannot be understood. */
+  readonly isKnownPlace: boolean;
   /** What this side shows: its signed certificate. */
   readonly certificate: Uint8Array;
   /** Whose certificate and key these are; undefined: nobody's who may speak here. */
@@ -46,6 +55,8 @@ export class PeerLink {
   fault: LinkFault | undefined;
   /** Who is at the other end: once its certificate is verified. */
   peer: string | undefined;
+  /** What the callee says to be of, where it is not ours: nothing proves it. */
+  otherRealm: Uint8Array | undefined;
   /** The other end has shown that it has the keys now, not in a recording. */
   isConfirmed = false;
   private readonly handshake: PeerHandshake;
@@ -85,6 +96,13 @@ export class PeerLink {
     while (this.fault === undefined && bytes.length - offset >= LENGTH_BYTES) {
       const sizeBytes = ((bytes[offset] ?? 0) << 8) | (bytes[offset + 1] ?? 0);
       if (!this.isSizeAllowed(sizeBytes)) return this.fail("length");
+      const isNotice = sizeBytes === 0 && this.receiving === undefined;
+      if (isNotice && this.options.callee !== undefined) {
+        const from = offset + LENGTH_BYTES;
+        if (bytes.length - from < REALM_BYTES) break;
+        this.otherRealm = bytes.slice(from, from + REALM_BYTES);
+        return this.fail("realm");
+      }
       const end = offset + LENGTH_BYTES + sizeBytes;
       if (end > bytes.length) break;
       const message = bytes.subarray(offset + LENGTH_BYTES, end);
@@ -115,10 +133,11 @@ export class PeerLink {
   }
 
   private readHandshake(message: Uint8Array): void {
-    const { callee, authenticate } = this.options;
+    const { callee, authenticate, realm, isKnownPlace } = this.options;
     const certificate = this.handshake.read(message);
     const key = this.handshake.remoteStatic;
     if (certificate === undefined || key === undefined) {
+      if (callee === undefined && isKnownPlace) this.answer.push(REALM_NOTICE, realm);
       this.fail("handshake");
       return;
     }

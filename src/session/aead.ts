@@ -5,12 +5,12 @@
  */
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
-import type { AlgorithmName } from "./contract.ts";
+import type { CipherName } from "./contract.ts";
 
 const TAG_BYTES = 16;
 
 export type AeadInput = {
-  readonly algorithm: AlgorithmName;
+  readonly algorithm: CipherName;
   readonly key: Uint8Array;
   readonly nonce: Uint8Array;
   readonly associated: Uint8Array;

@@ -26,6 +26,8 @@ export type ContractWish = ContractCarried & {
   readonly proven?: ReadonlyMap<string, number>;
   /** Asked where the newest generation is not proven and an older one will do as well. */
   readonly takesOlder?: () => boolean;
+  /** Contracts that brought no answer lately: named when there is no other. */
+  readonly avoids?: (scId: string) => boolean;
 };
 
 export class ContractBook {
@@ -82,7 +84,9 @@ export class ContractBook {
       if (generation !== undefined) all.push({ contract, generation });
     }
     const lasting = all.filter((use) => endOfUse(use) > this.seconds + NEAR_END_SECONDS);
-    const uses = lasting.length > 0 ? lasting : all;
+    const usable = lasting.length > 0 ? lasting : all;
+    const untried = usable.filter(({ contract }) => wish.avoids?.(contract.scId) !== true);
+    const uses = untried.length > 0 ? untried : usable;
     return uses[uses.length < 2 ? 0 : pick(uses.length)];
   }
 

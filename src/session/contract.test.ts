@@ -8,20 +8,29 @@ import {
   TENANT_TAG,
   type WallMillis,
 } from "../units.ts";
-import { type Contract, contractFits, parseContract } from "./contract.ts";
+import {
+  type Contract,
+  contractFits,
+  drawContractSecret,
+  parseContract,
+  scIdBytesOf,
+} from "./contract.ts";
 import { ContractBook } from "./contract-book.ts";
 
-/** Figure 6, as printed, but for the algorithm: rsa256 is not built yet. */
+/** Figure 6 as printed. */
 const FIG_6 = {
   "sc-id": "a156fe4c-27af-4692-b205-58ad201c5cf9",
-  encryption_algo: "aes-128-gcm",
+  encryption_algo: "rsa256",
   hash_algo: "sha256",
   quickmode: "false",
   active: "false",
   "sc-lifetime": 1551225600,
   lifetime: { keyregen: 1546214400, busytime: 600, idletime: 180 },
 };
-const SECRET = { generation: 1, secret: new Uint8Array(32).fill(1) };
+const SECRET = {
+  generation: 1,
+  secret: drawContractSecret("rsa256", (size) => new Uint8Array(size).fill(1)),
+};
 const APP = 1 as TagIndex;
 const PEER = 0 as PeerIndex;
 
@@ -38,7 +47,7 @@ test("Fig. 6 is read, with its string booleans", () => {
   const contract = parseContract(FIG_6, [SECRET]);
   expect(contract).toMatchObject({
     scId: FIG_6["sc-id"],
-    algorithm: "aes-128-gcm",
+    algorithm: "rsa256",
     hash: "sha256",
     protection: "integrity",
     quickmode: false,
@@ -51,10 +60,20 @@ test("Fig. 6 is read, with its string booleans", () => {
   expect(contract.scIdBytes.length).toBe(16);
 });
 
-test("rsa256, as Fig. 6 prints it, is a reserved name with an error of its own", () => {
-  const message = codeOf(() => parseContract({ ...FIG_6, encryption_algo: "rsa256" }, [SECRET]));
-  expect(message).toStartWith("CONTRACT_ALGORITHM: ");
-  expect(message).toContain("reserved");
+test("Fig. 6, whatever its `active` says, is over since 2019: it can carry nothing", () => {
+  const book = new ContractBook([parseContract({ ...FIG_6, active: "true" }, [SECRET])]);
+  const over = book.keepTime(Date.parse("2026-11-25T00:00:00Z") as WallMillis);
+  expect(over.map(({ scId }) => scId)).toEqual([FIG_6["sc-id"]]);
+  expect(book.find(scIdBytesOf(FIG_6["sc-id"]) ?? SECRET.secret, 1)).toBe("contract-inactive");
+});
+
+test("an rsa256 contract's secret ends in its private key, and others must not", () => {
+  const bare = { ...SECRET, secret: SECRET.secret.subarray(0, 32) };
+  expect(codeOf(() => parseContract(FIG_6, [bare]))).toContain("a private key after them");
+  const spoilt = { ...SECRET, secret: SECRET.secret.subarray(0, 1000) };
+  expect(codeOf(() => parseContract(FIG_6, [spoilt]))).toStartWith("RSA_KEY_INVALID");
+  const aes = { ...FIG_6, encryption_algo: "aes-128-gcm" };
+  expect(codeOf(() => parseContract(aes, [SECRET]))).toContain("must be 32 bytes");
 });
 
 describe("booleans and states as strings and as themselves", () => {

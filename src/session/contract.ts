@@ -4,12 +4,17 @@
  * JSON keeps the paper's names; "true" and "false" are read as strings and as booleans. Secrets
  * come beside the entry, from provisioning or the manager channel. Times are UTC seconds.
  */
-import { fromHex } from "../bytes.ts";
+import { concat, fromHex } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
 import { type EpochSeconds, type PeerIndex, type TagIndex, TENANT_TAG } from "../units.ts";
 import { HASH_NAMES, type HashName } from "./hashes.ts";
+import { RsaKeyPair } from "./rsa-wrap.ts";
 
-export const ALGORITHM_NAMES = ["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"] as const;
+/** What packets can be sealed with. */
+export const CIPHER_NAMES = ["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"] as const;
+export type CipherName = (typeof CIPHER_NAMES)[number];
+/** What a contract can name. `rsa256` wraps a key in the handshake; its packets are aes-256-gcm. */
+export const ALGORITHM_NAMES = [...CIPHER_NAMES, "rsa256"] as const;
 export type AlgorithmName = (typeof ALGORITHM_NAMES)[number];
 export type Protection = "integrity" | "confidential";
 /** The paper's three values; an expired contract is never enabled again. */
@@ -20,6 +25,8 @@ export type GenerationSecret = {
   readonly generation: number;
   /** 32 bytes: the pre-shared key of the handshake. */
   readonly secret: Uint8Array;
+  /** Of an `rsa256` contract: the key pair that both sides hold. */
+  readonly rsa?: RsaKeyPair;
   /** From then on this generation opens nothing; absent: as long as the contract. */
   readonly endsAt?: EpochSeconds;
 };
@@ -64,6 +71,7 @@ export type ContractRule = {
 /** A contract and the generation of its secret, as one message names them. */
 export type ContractUse = { readonly contract: Contract; readonly generation: GenerationSecret };
 
+export const PSK_BYTES = 32;
 const UUID_V4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const NAMES = new Set([
   "sc-id",
@@ -82,23 +90,22 @@ export function scIdBytesOf(scId: string): Uint8Array | undefined {
   return UUID_V4.test(scId) ? fromHex(scId.replaceAll("-", "")) : undefined;
 }
 
-/** Reads an entry as Fig. 6 prints it. Throws CONTRACT_INVALID or CONTRACT_ALGORITHM. */
+/**
+ * Reads an entry as Fig. 6 prints it, with its secrets as `drawContractSecret` makes them.
+ * @throws AbsError CONTRACT_INVALID, RSA_KEY_INVALID
+ */
 export function parseContract(entry: unknown, secrets: readonly GenerationSecret[]): Contract {
   const fields = objectOf(entry, "contract", NAMES);
   const scId = String(fields["sc-id"]).toLowerCase();
   const scIdBytes = scIdBytesOf(scId);
   if (scIdBytes === undefined) throw invalid("sc-id", fields["sc-id"], "a UUID of version 4");
   const lifetime = objectOf(fields["lifetime"], "lifetime", LIFETIME_NAMES);
-  for (const { generation, secret } of secrets) {
-    if (!isCount(generation) || generation > 0xffffffff) {
-      throw invalid("generation", generation, "an integer of 32 bits");
-    }
-    if (secret.length !== 32) throw invalid("secret", `${secret.length} bytes`, "32 bytes");
-  }
+  const algorithm = oneOf(fields["encryption_algo"], ALGORITHM_NAMES, "encryption_algo");
+  const generations = secrets.map((secret) => generationSecret(algorithm, secret));
   return {
     scId,
     scIdBytes,
-    algorithm: algorithmOf(fields["encryption_algo"], scId),
+    algorithm,
     hash: oneOf(fields["hash_algo"], HASH_NAMES, "hash_algo"),
     protection: oneOf(fields["protection"] ?? "integrity", PROTECTIONS, "protection"),
     quickmode: oneOf(String(fields["quickmode"] ?? false), BOOLEANS, "quickmode") === "true",
@@ -107,7 +114,7 @@ export function parseContract(entry: unknown, secrets: readonly GenerationSecret
     keyregen: countOf(lifetime["keyregen"], "lifetime.keyregen", 0) as EpochSeconds,
     busySeconds: countOf(lifetime["busytime"], "lifetime.busytime", 1),
     idleSeconds: countOf(lifetime["idletime"], "lifetime.idletime", 1),
-    secrets: [...secrets].sort((left, right) => left.generation - right.generation),
+    secrets: generations.sort((left, right) => left.generation - right.generation),
   };
 }
 
@@ -115,15 +122,50 @@ const PROTECTIONS = ["integrity", "confidential"] as const;
 const BOOLEANS = ["true", "false"] as const;
 const STATES = ["true", "false", "expired"] as const;
 
-function algorithmOf(value: unknown, scId: string): AlgorithmName {
-  if (value === "rsa256") {
-    throw new AbsError(
-      "CONTRACT_ALGORITHM",
-      `Contract ${scId} names the algorithm rsa256, which is reserved and not built yet.`,
-      `Use one of ${ALGORITHM_NAMES.join(", ")}.`,
-    );
+/** The cipher of a contract's packets. */
+export function cipherOf({ algorithm }: Pick<Contract, "algorithm">): CipherName {
+  return algorithm === "rsa256" ? "aes-256-gcm" : algorithm;
+}
+
+/**
+ * A fresh secret for a contract: 32 random bytes, the pre-shared key; with `rsa256` the private key
+ * (PKCS #8, DER) follows. These bytes are what is handed out, and what the ledger commits to.
+ */
+export function drawContractSecret(
+  algorithm: AlgorithmName,
+  random: (sizeBytes: number) => Uint8Array,
+): Uint8Array {
+  const key = random(PSK_BYTES);
+  return algorithm === "rsa256" ? concat(key, RsaKeyPair.generate().der) : key;
+}
+
+/** Whether the bytes are of the form that `drawContractSecret` makes. */
+export function isContractSecret(algorithm: AlgorithmName, secret: Uint8Array): boolean {
+  if (algorithm !== "rsa256") return secret.length === PSK_BYTES;
+  return RsaKeyPair.isDer(secret.subarray(PSK_BYTES));
+}
+
+/**
+ * A generation as sessions use it: what `drawContractSecret` joined is taken apart.
+ * @throws AbsError CONTRACT_INVALID, RSA_KEY_INVALID
+ */
+export function generationSecret(
+  algorithm: AlgorithmName,
+  given: GenerationSecret,
+): GenerationSecret {
+  const { generation, secret } = given;
+  if (!isCount(generation) || generation > 0xffffffff) {
+    throw invalid("generation", generation, "an integer of 32 bits");
   }
-  return oneOf(value, ALGORITHM_NAMES, "encryption_algo");
+  if (algorithm !== "rsa256") {
+    if (secret.length === PSK_BYTES) return given;
+    throw invalid("secret", `${secret.length} bytes`, "32 bytes");
+  }
+  if (secret.length <= PSK_BYTES) {
+    throw invalid("secret", `${secret.length} bytes`, "32 bytes and a private key after them");
+  }
+  const rsa = RsaKeyPair.fromDer(secret.subarray(PSK_BYTES));
+  return { ...given, secret: secret.slice(0, PSK_BYTES), rsa };
 }
 
 function invalid(name: string, value: unknown, wanted: string): AbsError {

@@ -4,7 +4,7 @@
  * protection are those of its sender's contract. The result is what `install` hands to the agent.
  */
 import { ascii, concat } from "../bytes.ts";
-import type { AlgorithmName, Contract } from "./contract.ts";
+import { type CipherName, type Contract, cipherOf } from "./contract.ts";
 import { hashFunction, hkdf } from "./hashes.ts";
 
 /** Algorithm numbers of the shim (c/abs_shim.h, ABS_AES_128_GCM …). */
@@ -12,10 +12,10 @@ export const SHIM_ALGORITHM = {
   "aes-128-gcm": 1,
   "aes-256-gcm": 2,
   "chacha20-poly1305": 3,
-} as const satisfies Record<AlgorithmName, number>;
-export type ShimAlgorithm = (typeof SHIM_ALGORITHM)[AlgorithmName];
+} as const satisfies Record<CipherName, number>;
+export type ShimAlgorithm = (typeof SHIM_ALGORITHM)[CipherName];
 
-const KEY_BYTES: Readonly<Record<AlgorithmName, number>> = {
+const KEY_BYTES: Readonly<Record<CipherName, number>> = {
   "aes-128-gcm": 16,
   "aes-256-gcm": 32,
   "chacha20-poly1305": 32,
@@ -55,7 +55,7 @@ export function directionKeys(secrets: DirectionSecrets): DirectionKeys {
     ikm: secrets.splitKey,
     salt: secrets.token,
     info: concat(DATA_LABEL, contract.scIdBytes, generation, secrets.handshakeHash),
-    sizeBytes: KEY_BYTES[contract.algorithm],
+    sizeBytes: KEY_BYTES[cipherOf(contract)],
   });
   const quickProof = hkdf(hash, {
     ikm: key,
@@ -64,7 +64,7 @@ export function directionKeys(secrets: DirectionSecrets): DirectionKeys {
     sizeBytes: QUICK_PROOF_BYTES,
   });
   return {
-    algorithm: SHIM_ALGORITHM[contract.algorithm],
+    algorithm: SHIM_ALGORITHM[cipherOf(contract)],
     key,
     confidential: contract.protection === "confidential" && !contract.quickmode,
     quickProof: contract.quickmode ? quickProof : undefined,

@@ -20,7 +20,7 @@ import {
 import { FLAG, NO_NEXT_HEADER, viewOf } from "../wire/header.ts";
 import { decodeReject, encodeSealedReject, type SealedReject } from "../wire/reject-message.ts";
 import { openAead, sealAead } from "./aead.ts";
-import { ALGORITHM_NAMES, type AlgorithmName } from "./contract.ts";
+import { CIPHER_NAMES, type CipherName } from "./contract.ts";
 import { type DirectionKeys, SHIM_ALGORITHM } from "./data-keys.ts";
 
 const IPV4_HEADER_BYTES = 20;
@@ -155,8 +155,8 @@ function inputOf(keys: DirectionKeys, header: Uint8Array, associated: Uint8Array
   return { algorithm: algorithmOf(keys), key: keys.key, nonce, associated };
 }
 
-function algorithmOf(keys: DirectionKeys): AlgorithmName {
-  const name = ALGORITHM_NAMES.find((known) => SHIM_ALGORITHM[known] === keys.algorithm);
+function algorithmOf(keys: DirectionKeys): CipherName {
+  const name = CIPHER_NAMES.find((known) => SHIM_ALGORITHM[known] === keys.algorithm);
   assert(name !== undefined, "a direction has one of the three algorithms");
   return name;
 }

@@ -15,6 +15,7 @@ import {
 } from "./closing.ts";
 import type { ContractUse } from "./contract.ts";
 import type { DirectionKeys } from "./data-keys.ts";
+import type { InstallOutput } from "./session-api.ts";
 import {
   type Binding,
   bindingKey,
@@ -99,11 +100,16 @@ export function establish(state: SessionsState, agreed: Agreed): Session {
     tag,
     myRole: role,
     initiator,
+    under: [agreed.myUse, agreed.peerUse].map(nameOf),
     out,
     in: incoming,
     sendNow: initiator,
   });
   return session;
+}
+
+function nameOf({ contract, generation }: ContractUse): InstallOutput["under"][number] {
+  return { scId: contract.scId, generation: generation.generation };
 }
 
 /** Our initiation was answered: send under the session, and have the responder hear from us. */
@@ -220,13 +226,19 @@ function complete(state: SessionsState, session: Session): void {
 
 /** At most two unconfirmed sessions a peer and tag: the oldest gives way. */
 export function makeRoomForUnconfirmed(state: SessionsState, binding: Binding): void {
-  const waiting: Session[] = [];
-  for (const session of state.sessions.values()) {
-    if (session.phase !== "unconfirmed" || session.peer !== binding.peer) continue;
-    if (session.tag === binding.tag) waiting.push(session);
-  }
-  const [oldest] = waiting.sort((left, right) => left.createdAt - right.createdAt);
+  const waiting = unconfirmedOf(state, binding);
+  const [oldest] = waiting;
   if (oldest !== undefined && waiting.length >= UNCONFIRMED_PER_BINDING) {
     closeSession(state, oldest, "unconfirmed");
   }
+}
+
+/** Sessions with this peer for this tag that nothing has arrived under; the oldest first. */
+export function unconfirmedOf(state: SessionsState, { peer, tag }: Binding): Session[] {
+  const waiting: Session[] = [];
+  for (const session of state.sessions.values()) {
+    if (session.phase !== "unconfirmed" || session.peer !== peer) continue;
+    if (session.tag === tag) waiting.push(session);
+  }
+  return waiting.sort((left, right) => left.createdAt - right.createdAt);
 }

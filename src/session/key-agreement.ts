@@ -17,6 +17,8 @@ import {
   INITIATION,
   MAC_BYTES,
   RESPONSE,
+  RSA_INITIATION,
+  RSA_RESPONSE,
 } from "../wire/handshake-message.ts";
 import type { Contract, ContractUse } from "./contract.ts";
 import { type DirectionKeys, directionKeys } from "./data-keys.ts";
@@ -25,6 +27,7 @@ import { sessionToken } from "./token.ts";
 import type { KeyPair } from "./x25519.ts";
 
 const PROLOGUE_LABEL = ascii("abs 1");
+const NOTHING = new Uint8Array(0);
 const NO_MAC = new Uint8Array(MAC_BYTES);
 
 export type Identity = { readonly keys: KeyPair; readonly tenantTag: Uint8Array };
@@ -39,10 +42,13 @@ export type HandshakePlan = {
   readonly applicationTag: Uint8Array;
   readonly stamp: Uint8Array;
   readonly ephemeralSecret: Uint8Array;
+  /** 32 random bytes that an `rsa256` contract wraps; others leave them. */
+  readonly wrappedSecret: Uint8Array;
 };
 
 /** A message whose macs are still zero, the state it leaves behind, and its session token. */
 export type WrittenHandshake = {
+  readonly form: HandshakeForm;
   readonly message: Uint8Array;
   readonly noise: HandshakeState;
   readonly token: Uint8Array;
@@ -60,7 +66,8 @@ export function writeInitiation(
   remoteStatic: Uint8Array,
   plan: HandshakePlan,
 ): WrittenHandshake | undefined {
-  const clear = encodeHandshakeClear(INITIATION, clearOf(plan));
+  const form = formOf(plan.use, INITIATION, RSA_INITIATION);
+  const clear = encodeHandshakeClear(form, clearOf(plan));
   const noise = new HandshakeState({
     pattern: IK_PSK0_PSK2,
     suite: suiteOf(plan.use.contract),
@@ -69,8 +76,12 @@ export function writeInitiation(
     localStatic: identity.keys,
     remoteStatic,
   });
-  noise.addPsk(plan.use.generation.secret);
-  return finish(INITIATION, identity, plan, noise);
+  return finish(form, identity, plan, noise);
+}
+
+/** The form that a contract's messages have. */
+function formOf(use: ContractUse, plain: HandshakeForm, wrapping: HandshakeForm): HandshakeForm {
+  return use.generation.rsa === undefined ? plain : wrapping;
 }
 
 export type ReadInitiation = {
@@ -85,7 +96,7 @@ export function readInitiation(
   message: HandshakeMessage,
   use: ContractUse,
 ): ReadInitiation | "forged" | "marks" {
-  const clear = encodeHandshakeClear(INITIATION, message);
+  const clear = encodeHandshakeClear(formOf(use, INITIATION, RSA_INITIATION), message);
   const noise = new HandshakeState({
     pattern: IK_PSK0_PSK2,
     suite: suiteOf(use.contract),
@@ -93,11 +104,9 @@ export function readInitiation(
     prologue: concat(PROLOGUE_LABEL, identity.tenantTag, clear),
     localStatic: identity.keys,
   });
-  noise.addPsk(use.generation.secret);
-  const opened = noise.read(message.noise);
-  if (opened === undefined || noise.remoteStatic === undefined) return "forged";
-  const payload = decodeHandshakePayload(opened);
-  if (typeof payload === "string") return "marks";
+  const payload = readSealed(noise, message, use);
+  if (typeof payload === "string") return payload;
+  if (noise.remoteStatic === undefined) return "forged";
   return { noise, payload, remoteStatic: noise.remoteStatic };
 }
 
@@ -107,9 +116,9 @@ export function writeResponse(
   noise: HandshakeState,
   plan: HandshakePlan,
 ): WrittenHandshake | undefined {
-  noise.mixHash(encodeHandshakeClear(RESPONSE, clearOf(plan)));
-  noise.addPsk(plan.use.generation.secret);
-  return finish(RESPONSE, identity, plan, noise);
+  const form = formOf(plan.use, RESPONSE, RSA_RESPONSE);
+  noise.mixHash(encodeHandshakeClear(form, clearOf(plan)));
+  return finish(form, identity, plan, noise);
 }
 
 /** Opens a response in a copy of `sent`, the state that writeInitiation left. */
@@ -119,12 +128,33 @@ export function readResponse(
   use: ContractUse,
 ): { readonly noise: HandshakeState; readonly payload: HandshakePayload } | "forged" | "marks" {
   const noise = sent.clone();
-  noise.mixHash(encodeHandshakeClear(RESPONSE, message));
-  noise.addPsk(use.generation.secret);
+  noise.mixHash(encodeHandshakeClear(formOf(use, RESPONSE, RSA_RESPONSE), message));
+  const payload = readSealed(noise, message, use);
+  return typeof payload === "string" ? payload : { noise, payload };
+}
+
+/**
+ * Reads the Noise message and mixes in what is wrapped beside it. The wrapped bytes are in the
+ * handshake hash before anything is opened: only who holds the pre-shared key makes us use RSA.
+ */
+function readSealed(
+  noise: HandshakeState,
+  message: HandshakeMessage,
+  { generation }: ContractUse,
+): HandshakePayload | "forged" | "marks" {
+  const { rsa } = generation;
+  if ((rsa !== undefined) !== message.wrapped.length > 0) return "forged";
+  if (rsa !== undefined) noise.mixHash(message.wrapped);
+  noise.addPsk(generation.secret);
   const opened = noise.read(message.noise);
   if (opened === undefined) return "forged";
+  if (rsa !== undefined) {
+    const secret = rsa.unwrap(message.wrapped);
+    if (secret === undefined) return "forged";
+    noise.mixKeyAndHash(secret);
+  }
   const payload = decodeHandshakePayload(opened);
-  return typeof payload === "string" ? "marks" : { noise, payload };
+  return typeof payload === "string" ? "marks" : payload;
 }
 
 /** Whether the token is the one of what was sent with it. */
@@ -178,8 +208,13 @@ function finish(
   const { role, first, applicationTag, stamp } = plan;
   const token = sessionToken(plan.use.contract, { tenantTag, applicationTag, stamp });
   const payload = { role, first, tenantTag, applicationTag, stamp, token };
+  const { rsa, secret } = plan.use.generation;
+  const wrapped = rsa?.wrap(plan.wrappedSecret) ?? NOTHING;
+  if (rsa !== undefined) noise.mixHash(wrapped);
+  noise.addPsk(secret);
   const written = noise.write(encodeHandshakePayload(payload), plan.ephemeralSecret);
   if (written === undefined) return undefined;
-  const sealed = { ...clearOf(plan), noise: written, mac1: NO_MAC, mac2: NO_MAC };
-  return { message: encodeHandshake(form, sealed), noise, token };
+  if (rsa !== undefined) noise.mixKeyAndHash(plan.wrappedSecret);
+  const sealed = { ...clearOf(plan), noise: written, wrapped, mac1: NO_MAC, mac2: NO_MAC };
+  return { form, message: encodeHandshake(form, sealed), noise, token };
 }

@@ -250,6 +250,11 @@ export class HandshakeState {
     this.symmetric.mixHash(data);
   }
 
+  /** Mixes in a key that came beside the Noise message, as a `psk` is between two messages. */
+  mixKeyAndHash(material: Uint8Array): void {
+    this.symmetric.mixKeyAndHash(material);
+  }
+
   split(): { readonly initiator: Uint8Array; readonly responder: Uint8Array } {
     return this.symmetric.split();
   }

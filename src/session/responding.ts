@@ -7,12 +7,11 @@ import { equalBytes, toHex } from "../bytes.ts";
 import type { PeerIndex, Role, TagIndex } from "../units.ts";
 import {
   decodeHandshake,
+  type HandshakeForm,
   type HandshakeMessage,
-  INITIATION,
-  RESPONSE,
 } from "../wire/handshake-message.ts";
 import { type ContractUse, contractFits } from "./contract.ts";
-import { establish, makeRoomForUnconfirmed } from "./establishing.ts";
+import { establish, makeRoomForUnconfirmed, unconfirmedOf } from "./establishing.ts";
 import { freshCookie } from "./initiating.ts";
 import {
   type ReadInitiation,
@@ -41,14 +40,18 @@ type Claim = {
 };
 
 /** An initiation: answers it with a response, with a cookie, or not at all. */
-export function acceptInitiation(state: SessionsState, event: HandshakeEvent): Refused | undefined {
-  const message = decodeHandshake(INITIATION, event.message);
+export function acceptInitiation(
+  state: SessionsState,
+  event: HandshakeEvent,
+  form: HandshakeForm,
+): Refused | undefined {
+  const message = decodeHandshake(form, event.message);
   if (typeof message === "string") return refused(message);
-  if (event.mac1Checked !== true && !mac1Holds(INITIATION, event.message, state.mac1Key)) {
+  if (event.mac1Checked !== true && !mac1Holds(form, event.message, state.mac1Key)) {
     return refused("mac1");
   }
   if (event.underLoad) {
-    if (!hasCookie(state, message, event)) return askForCookie(state, message, event, undefined);
+    if (!hasCookie(state, form, event)) return askForCookie(state, message, event, undefined);
     if (!state.sources.take(event.sourceAddress, state.now)) {
       return refused("source-limit");
     }
@@ -65,20 +68,16 @@ export function acceptInitiation(state: SessionsState, event: HandshakeEvent): R
   const verdict = state.received.judge(peer, role, tag, stamp);
   if (verdict === "old") return refused("stamp", peer);
   // The first of its key since our start may be a replay from before it.
-  if (verdict === "first" && !hasCookie(state, message, event)) {
+  if (verdict === "first" && !hasCookie(state, form, event)) {
     return askForCookie(state, message, event, peer);
   }
   const refusal = respond(state, { peer, tag, role, message, read, use }, event);
   return refusal === undefined ? undefined : refused(refusal, peer);
 }
 
-function hasCookie(
-  state: SessionsState,
-  message: HandshakeMessage,
-  event: HandshakeEvent,
-): boolean {
-  if (isZero(message.mac2)) return false;
-  return state.cookies.mac2Holds(INITIATION, event.message, event.sourceAddress);
+function hasCookie(state: SessionsState, form: HandshakeForm, event: HandshakeEvent): boolean {
+  if (isZero(event.message.subarray(form.mac2))) return false;
+  return state.cookies.mac2Holds(form, event.message, event.sourceAddress);
 }
 
 function askForCookie(
@@ -119,8 +118,13 @@ function respond(state: SessionsState, claim: Claim, event: HandshakeEvent): Ref
   const { peer, tag, message, read } = claim;
   const peerState = state.peerAt(peer);
   state.prove(peer, claim.use);
-  // The initiator comes again when it does not hold what we name.
-  const myUse = state.chooseContract(claim, () => state.fraction() < 0.5);
+  // The initiator comes again when it does not take what we name: then it is something else.
+  const unconfirmed = unconfirmedOf(state, claim);
+  const last = unconfirmed.at(-1)?.myUse;
+  const myUse = state.chooseContract(claim, {
+    takesOlder: () => last !== undefined && state.contracts.isNewest(last),
+    avoids: (scId) => unconfirmed.some((session) => session.myUse.contract.scId === scId),
+  });
   if (peerState === undefined || myUse === undefined) return "contract-none";
   makeRoomForUnconfirmed(state, claim);
   const slot = state.takeSlot(peer);
@@ -178,10 +182,11 @@ function writeAnswer(
     applicationTag: state.tagBytes(claim.tag),
     stamp,
     ephemeralSecret: state.random(32),
+    wrappedSecret: state.random(32),
   });
   if (written === undefined) return undefined;
   if (save !== undefined) state.emit({ type: "persist-stamp", stamp: save });
   const cookie = freshCookie(state, answer.peerState);
-  writeMacs(RESPONSE, written.message, { mac1Key: answer.peerState.mac1Key, cookie });
+  writeMacs(written.form, written.message, { mac1Key: answer.peerState.mac1Key, cookie });
   return written;
 }

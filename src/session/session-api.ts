@@ -136,6 +136,8 @@ export type InstallOutput = {
   /** The role of what we send; always 0 for TENANT_TAG, whose directions have no roles. */
   readonly myRole: Role;
   readonly initiator: boolean;
+  /** What it is under: our choice and the peer's, which may be the same. */
+  readonly under: readonly { readonly scId: string; readonly generation: number }[];
   readonly out: DirectionKeys;
   readonly in: DirectionKeys;
   /** The initiator sends under it at once; a responder waits for `use`. */

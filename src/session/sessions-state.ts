@@ -8,8 +8,9 @@ import { toHex } from "../bytes.ts";
 import { assert } from "../errors.ts";
 import type { EpochSeconds, Micros, PeerIndex, Role, SessionSlot, WallMillis } from "../units.ts";
 import { type TagIndex, TENANT_TAG } from "../units.ts";
+import type { HandshakeForm } from "../wire/handshake-message.ts";
 import { type ContractCarried, type ContractUse, endOfUse } from "./contract.ts";
-import { ContractBook } from "./contract-book.ts";
+import { ContractBook, type ContractWish } from "./contract-book.ts";
 import { CookieIssuer } from "./cookies.ts";
 import type { Identity } from "./key-agreement.ts";
 import { mac1KeyOf } from "./mac.ts";
@@ -105,8 +106,11 @@ export type Pending = Binding & {
   /** The newest attempt only: an answer to an older one is of no use to the responder either. */
   senderIndex: number;
   use: ContractUse | undefined;
+  /** SC-IDs of the attempts so far, until each that there is has had its turn. */
+  readonly tried: Set<string>;
   noise: HandshakeState | undefined;
   token: Uint8Array;
+  form: HandshakeForm;
   message: Uint8Array;
   wrongAnswers: number;
   cookieAnswers: number;
@@ -271,12 +275,12 @@ export class SessionsState {
    */
   chooseContract(
     { peer, tag }: ContractCarried,
-    takesOlder: () => boolean = () => false,
+    preferences: Pick<ContractWish, "takesOlder" | "avoids"> = {},
   ): ContractUse | undefined {
     const known = this.peers[peer];
     return this.contracts.choose(
       {
-        ...{ peer, tag, takesOlder },
+        ...{ peer, tag, ...preferences },
         rule: this.config.contractRule?.(peer, tag),
         announced: known?.config.announced,
         ...(known === undefined ? {} : { proven: known.proven }),

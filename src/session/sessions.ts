@@ -5,6 +5,7 @@
  * are in initiating.ts, responding.ts, establishing.ts, closing.ts, lifetimes.ts and liveness.ts.
  */
 import type { Micros } from "../units.ts";
+import { INITIATION, RESPONSE, RSA_INITIATION, RSA_RESPONSE } from "../wire/handshake-message.ts";
 import { FLAG, HANDSHAKE, readCommonHeader } from "../wire/header.ts";
 import { confirm } from "./establishing.ts";
 import {
@@ -100,9 +101,13 @@ export class Sessions {
     if (header.flag !== FLAG.handshake) return refused("flag");
     switch (header.nextHeader) {
       case HANDSHAKE.initiation:
-        return acceptInitiation(this.state, event);
+        return acceptInitiation(this.state, event, INITIATION);
+      case HANDSHAKE.rsaInitiation:
+        return acceptInitiation(this.state, event, RSA_INITIATION);
       case HANDSHAKE.response:
-        return acceptResponse(this.state, event);
+        return acceptResponse(this.state, event, RESPONSE);
+      case HANDSHAKE.rsaResponse:
+        return acceptResponse(this.state, event, RSA_RESPONSE);
       case HANDSHAKE.cookieReply:
         return acceptCookie(this.state, event);
       default:

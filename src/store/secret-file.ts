@@ -43,11 +43,20 @@ export function besideDocument(node: DocumentNode, path: string): string {
   return resolve(dirname(node.file), path);
 }
 
-/** Exactly `sizeBytes` bytes in hex that nobody else may know. */
-export function readSecret(node: DocumentNode, sizeBytes: number): Uint8Array {
+/** `sizeBytes` bytes, or up to `sizeBytesMax`, in hex, that nobody else may know. */
+export function readSecret(
+  node: DocumentNode,
+  sizeBytes: number,
+  sizeBytesMax = sizeBytes,
+): Uint8Array {
+  const read = (text: string): Uint8Array | undefined => {
+    const bytes = fromHex(text);
+    const fits = bytes !== undefined && bytes.length >= sizeBytes && bytes.length <= sizeBytesMax;
+    return fits ? bytes : undefined;
+  };
   const fail = (): never =>
     node.fail(`it is not ${2 * sizeBytes} hex digits.`, "`abs keys generate` draws one.");
-  if (!node.isMap()) return fromExactHex(node.string(), sizeBytes) ?? fail();
+  if (!node.isMap()) return read(node.string()) ?? fail();
   const fileNode = node.map(["file"]).need("file");
   const file = besideDocument(node, fileNode.string());
   requirePrivate(file);
@@ -58,7 +67,7 @@ export function readSecret(node: DocumentNode, sizeBytes: number): Uint8Array {
     // A directory, for one: it passes for private.
     return fileNode.fail(`${file} cannot be read: ${messageOf(thrown)}.`, "Check the path.");
   }
-  return fromExactHex(text.trim(), sizeBytes) ?? fail();
+  return read(text.trim()) ?? fail();
 }
 
 /** Exactly `sizeBytes` bytes in hex that may be shown. */

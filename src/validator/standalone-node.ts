@@ -4,11 +4,15 @@
  * has.
  */
 
+import { CopyWatch } from "../node/copy-watch.ts";
 import { LedgerProcess, type ProcessOptions } from "../node/ledger-process.ts";
 import { openJournal } from "../node/store-journal.ts";
 import { EventLog } from "../observe/event-log.ts";
 
-export type StandaloneOptions = Pick<ProcessOptions, "role" | "dir" | "listen"> & {
+export type StandaloneOptions = Pick<
+  ProcessOptions,
+  "role" | "dir" | "listen" | "checkPeriodMs"
+> & {
   /** Events go to this file; undefined: to standard output. */
   readonly eventFile: string | undefined;
 };
@@ -19,10 +23,14 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
   const events = new EventLog(eventFile);
   try {
     const node = await LedgerProcess.start({ ...rest, events, openJournal });
+    const watch = new CopyWatch({
+      onCopy: (reason) => node.runner.take({ kind: "observe", reason }),
+      onDeaf: (why) => events.write({ event: "generation-unheard", message: why }),
+    });
     for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
       process.on(signal, () => node.stop());
     }
-    await node.ended;
+    await node.ended.finally(() => watch.close());
   } finally {
     events.close();
   }

@@ -16,6 +16,8 @@ import {
   type HandshakeMessage,
   INITIATION,
   RESPONSE,
+  RSA_INITIATION,
+  RSA_RESPONSE,
 } from "./handshake-message.ts";
 import {
   readCommonHeader,
@@ -46,11 +48,12 @@ function indexOf(seed: number): number {
 
 function handshakeOf(form: HandshakeForm, seed: number): HandshakeMessage {
   return {
-    receiverIndex: form === INITIATION ? 0 : indexOf(seed + 1),
+    receiverIndex: form.isInitiation ? 0 : indexOf(seed + 1),
     senderIndex: indexOf(seed),
     scId: filled(seed, 16),
     generation: (seed * 40503) >>> 0,
-    noise: filled(seed + 2, form.mac1 - HANDSHAKE_CLEAR_BYTES),
+    noise: filled(seed + 2, form.noiseEnd - HANDSHAKE_CLEAR_BYTES),
+    wrapped: filled(seed + 5, form.mac1 - form.noiseEnd),
     mac1: filled(seed + 3, 16),
     mac2: filled(seed + 4, 16),
   };
@@ -106,6 +109,18 @@ const codecs: readonly Codec[] = [
     given: (seed) => handshakeOf(RESPONSE, seed),
     encoded: (seed) => encodeHandshake(RESPONSE, handshakeOf(RESPONSE, seed)),
     decode: (bytes) => decodeHandshake(RESPONSE, bytes),
+  },
+  {
+    name: "initiation of rsa256",
+    given: (seed) => handshakeOf(RSA_INITIATION, seed),
+    encoded: (seed) => encodeHandshake(RSA_INITIATION, handshakeOf(RSA_INITIATION, seed)),
+    decode: (bytes) => decodeHandshake(RSA_INITIATION, bytes),
+  },
+  {
+    name: "response of rsa256",
+    given: (seed) => handshakeOf(RSA_RESPONSE, seed),
+    encoded: (seed) => encodeHandshake(RSA_RESPONSE, handshakeOf(RSA_RESPONSE, seed)),
+    decode: (bytes) => decodeHandshake(RSA_RESPONSE, bytes),
   },
   {
     name: "handshake payload",

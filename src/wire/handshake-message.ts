@@ -18,6 +18,8 @@ import {
 
 export const INITIATION_BYTES = 237;
 export const RESPONSE_BYTES = 189;
+/** What RSA-2048 makes of whatever it wraps; it stands before mac1 in the two `rsa256` messages. */
+export const RSA_WRAPPED_BYTES = 256;
 /** Bytes of each message that the handshake hash takes in before the keys: prologue and MixHash. */
 export const HANDSHAKE_CLEAR_BYTES = 32;
 
@@ -97,6 +99,8 @@ export type HandshakeClear = {
 export type HandshakeMessage = HandshakeClear & {
   /** The Noise message: keys and sealed payload. */
   readonly noise: Uint8Array;
+  /** Of an `rsa256` contract; else empty. */
+  readonly wrapped: Uint8Array;
   readonly mac1: Uint8Array;
   readonly mac2: Uint8Array;
 };
@@ -111,25 +115,44 @@ export type HandshakePayload = {
   readonly token: Uint8Array;
 };
 
-/** Which of the two messages, with its own sizes. */
+/** Which of the messages, with its own sizes. */
 export type HandshakeForm = {
   readonly nextHeader: number;
+  readonly isInitiation: boolean;
   readonly sizeBytes: number;
+  /** End of the Noise message; what an `rsa256` contract wraps is between it and mac1. */
+  readonly noiseEnd: number;
   readonly mac1: number;
   readonly mac2: number;
 };
 export const INITIATION: HandshakeForm = {
   nextHeader: HANDSHAKE.initiation,
+  isInitiation: true,
   sizeBytes: INITIATION_BYTES,
+  noiseEnd: INITIATION_MAC1,
   mac1: INITIATION_MAC1,
   mac2: INITIATION_MAC2,
 };
 export const RESPONSE: HandshakeForm = {
   nextHeader: HANDSHAKE.response,
+  isInitiation: false,
   sizeBytes: RESPONSE_BYTES,
+  noiseEnd: RESPONSE_MAC1,
   mac1: RESPONSE_MAC1,
   mac2: RESPONSE_MAC2,
 };
+export const RSA_INITIATION = withWrapped(INITIATION, HANDSHAKE.rsaInitiation);
+export const RSA_RESPONSE = withWrapped(RESPONSE, HANDSHAKE.rsaResponse);
+
+function withWrapped(form: HandshakeForm, nextHeader: number): HandshakeForm {
+  return {
+    ...form,
+    nextHeader,
+    sizeBytes: form.sizeBytes + RSA_WRAPPED_BYTES,
+    mac1: form.mac1 + RSA_WRAPPED_BYTES,
+    mac2: form.mac2 + RSA_WRAPPED_BYTES,
+  };
+}
 
 /** Bytes 0-31 of an initiation or response: what both ends mix into the handshake hash. */
 export function encodeHandshakeClear(form: HandshakeForm, clear: HandshakeClear): Uint8Array {
@@ -147,11 +170,13 @@ export function encodeHandshakeClear(form: HandshakeForm, clear: HandshakeClear)
   return bytes;
 }
 
-/** The whole message; `clear` is encodeHandshakeClear's, `noise` fills up to mac1. */
+/** The whole message; `noise` and `wrapped` fill it up to mac1. */
 export function encodeHandshake(form: HandshakeForm, message: HandshakeMessage): Uint8Array {
   const bytes = new Uint8Array(form.sizeBytes);
   bytes.set(encodeHandshakeClear(form, message), 0);
-  bytes.set(message.noise.subarray(0, form.mac1 - HANDSHAKE_CLEAR_BYTES), HANDSHAKE_CLEAR_BYTES);
+  const noiseBytes = form.noiseEnd - HANDSHAKE_CLEAR_BYTES;
+  bytes.set(message.noise.subarray(0, noiseBytes), HANDSHAKE_CLEAR_BYTES);
+  bytes.set(message.wrapped.subarray(0, form.mac1 - form.noiseEnd), form.noiseEnd);
   bytes.set(message.mac1, form.mac1);
   bytes.set(message.mac2, form.mac2);
   return bytes;
@@ -169,8 +194,7 @@ export function decodeHandshake(
   if (fault !== undefined) return fault;
   const view = viewOf(bytes);
   const receiverIndex = view.getUint32(HEADER_RECEIVER_INDEX, false);
-  const isInitiation = form.nextHeader === HANDSHAKE.initiation;
-  if (isInitiation !== (receiverIndex === 0)) return "receiver-index";
+  if (form.isInitiation !== (receiverIndex === 0)) return "receiver-index";
   const senderIndex = view.getUint32(HANDSHAKE_SENDER_INDEX, false);
   if (senderIndex === 0) return "sender-index";
   return {
@@ -178,7 +202,8 @@ export function decodeHandshake(
     senderIndex,
     scId: bytes.slice(HANDSHAKE_SC_ID, HANDSHAKE_GENERATION),
     generation: view.getUint32(HANDSHAKE_GENERATION, false),
-    noise: bytes.slice(HANDSHAKE_EPHEMERAL, form.mac1),
+    noise: bytes.slice(HANDSHAKE_EPHEMERAL, form.noiseEnd),
+    wrapped: bytes.slice(form.noiseEnd, form.mac1),
     mac1: bytes.slice(form.mac1, form.mac2),
     mac2: bytes.slice(form.mac2, form.sizeBytes),
   };

@@ -28,7 +28,7 @@ export const FLAG = {
   reject: 6,
 } as const;
 
-/** The next header of a HANDSHAKE names its message. 4 and 5 are kept for `rsa256`. */
+/** The next header of a HANDSHAKE names its message; 4 and 5 as 1 and 2, for `rsa256`. */
 export const HANDSHAKE = {
   initiation: 1,
   response: 2,

@@ -14,6 +14,10 @@ export const PEER_FLAG = {
   ledger: 1,
   /** Nothing, to show that one is there; the first of the initiator confirms the handshake. */
   alive: 2,
+  /** Who the sender is, and who else is there. */
+  discovery: 3,
+  /** Whom the master has revoked. */
+  revocation: 4,
 } as const;
 
 export type PeerFrame = { readonly flag: number; readonly type: number; readonly body: Uint8Array };

@@ -106,9 +106,12 @@ class MessageMaker {
       case "LINK_DOWN":
         return { nodeId: this.hex(16), blockHash: this.hex(32) };
       case "HEADERS_REQ":
-        return { count: this.prng.below(257) };
+        return { nonce, count: this.prng.below(257) };
       case "HEADERS_RESP":
-        return { headers: this.some(3, () => ({ core: this.anyCore(), proof: this.proof() })) };
+        return {
+          nonce,
+          headers: this.some(3, () => ({ core: this.anyCore(), proof: this.proof() })),
+        };
       case "BODY_REQ":
         return { blockHashes: this.some(5, () => this.hex(32)) };
       case "BODY_RESP":

@@ -11,7 +11,11 @@ import type { NodeKeys } from "../../src/chain/crypto-interface.ts";
 import type { BlockHash, Hash, Height, NodeId } from "../../src/chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../../src/chain/message-codec.ts";
 import { nodeIdOf } from "../../src/chain/message-signing.ts";
-import type { LedgerMessage } from "../../src/chain/message-types.ts";
+import type {
+  ForcedRedrawMessage,
+  LedgerMessage,
+  MasterTermMessage,
+} from "../../src/chain/message-types.ts";
 import {
   createMaster,
   createValidator,
@@ -21,6 +25,7 @@ import {
 import { hashOf } from "../../src/chain/sha256.ts";
 import type {
   BlockHistory,
+  Checkpoint,
   Instant,
   LogEntry,
   Output,
@@ -69,8 +74,14 @@ class Seat {
   readonly reports: string[] = [];
   clockOffset = 0;
   written = 0;
+  /** What its disk gives when the SCD is recomputed, where that is not what it should be. */
+  found: { scdRoot?: Hash; damaged?: readonly Height[] } = {};
 
-  constructor(readonly keys: NodeKeys) {}
+  constructor(
+    readonly keys: NodeKeys,
+    readonly isMaster: boolean,
+    readonly masterTerm: MasterTermMessage | undefined = undefined,
+  ) {}
 }
 
 /** What happens to a message on its way: undefined loses it. */
@@ -86,6 +97,8 @@ export class SmallNetwork {
   readonly master: NodeId;
   readonly members: readonly NodeId[];
   tamper: Tamper = (_from, _to, message) => message;
+  /** What those who start from now on have been told by an enrolment. */
+  checkpoint: Checkpoint | undefined;
   nowMs = 0;
   sent: { from: NodeId; to: NodeId; message: LedgerMessage }[] = [];
   private due: Due[] = [];
@@ -95,8 +108,10 @@ export class SmallNetwork {
     this.builder = new ChainBuilder(keys, memberCount);
     this.members = [...this.builder.nodes.keys()].sort();
     this.master = nodeIdOf(this.builder.master.signer.publicKey);
-    for (const [nodeId, nodeKeys] of this.builder.nodes) this.seats.set(nodeId, new Seat(nodeKeys));
-    this.seats.set(this.master, new Seat(this.builder.master));
+    for (const [nodeId, nodeKeys] of this.builder.nodes) {
+      this.seats.set(nodeId, new Seat(nodeKeys, false));
+    }
+    this.seats.set(this.master, new Seat(this.builder.master, true));
     for (const nodeId of this.seats.keys()) this.start(nodeId);
   }
 
@@ -140,13 +155,24 @@ export class SmallNetwork {
       tipProof: disk.blocks.get(height)?.proof as SealProof | undefined,
       history: disk,
       log: disk.log,
-      checkpoint: undefined,
+      checkpoint: this.checkpoint,
     };
-    seat.participant =
-      nodeId === this.master
-        ? createMaster({ ...config, masterTerm: undefined })
-        : createValidator({ ...config, wasWiped, checkPeriodMs: 30_000 });
+    seat.participant = seat.isMaster
+      ? createMaster({ ...config, masterTerm: seat.masterTerm })
+      : createValidator({ ...config, wasWiped, checkPeriodMs: 30_000 });
     this.push(nodeId, { kind: "start" }, 0);
+  }
+
+  /** Another master, whose keys a MASTER_TERM makes one. It has no block yet. */
+  addMaster(keys: NodeKeys, masterTerm: MasterTermMessage): NodeId {
+    const nodeId = nodeIdOf(keys.signer.publicKey);
+    this.seats.set(nodeId, new Seat(keys, true, masterTerm));
+    this.start(nodeId);
+    return nodeId;
+  }
+
+  redraw(master: NodeId, redraw: ForcedRedrawMessage): void {
+    this.push(master, { kind: "redraw", redraw }, 0);
   }
 
   crash(nodeId: NodeId): void {
@@ -160,11 +186,15 @@ export class SmallNetwork {
   }
 
   propose(...contracts: ContractEntry[]): void {
-    this.push(
-      this.master,
-      { kind: "propose", contracts: contracts.map(encodeContract), records: [] },
-      0,
-    );
+    this.proposeTo(this.master, contracts);
+  }
+
+  proposeTo(
+    master: NodeId,
+    contracts: readonly ContractEntry[],
+    records: readonly Uint8Array[] = [],
+  ): void {
+    this.push(master, { kind: "propose", contracts: contracts.map(encodeContract), records }, 0);
   }
 
   push(to: NodeId, event: StepEventBody, afterMs: number): void {
@@ -236,8 +266,8 @@ export class SmallNetwork {
           {
             kind: "recomputed",
             height: chain.height,
-            scdRoot: chain.scd.root,
-            damaged: [],
+            scdRoot: seat.found.scdRoot ?? chain.scd.root,
+            damaged: seat.found.damaged ?? [],
             asker: output.asker,
           },
           1,
@@ -245,7 +275,14 @@ export class SmallNetwork {
         return;
       }
       case "restore":
+        seat.disk.blocks.set(output.block.core.height, output.block);
+        seat.found.damaged = (seat.found.damaged ?? []).filter(
+          (height) => height !== output.block.core.height,
+        );
+        seat.reports.push(output.kind);
+        return;
       case "repair":
+        delete seat.found.scdRoot;
         seat.reports.push(output.kind);
     }
   }

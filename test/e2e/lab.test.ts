@@ -5,6 +5,7 @@
 import { afterAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { runCommand, startBackground, waitFor } from "../../src/lab/command.ts";
+import { CHECKS } from "../../src/lab/story.ts";
 import { namespacesOf } from "../../src/lab/topology.ts";
 import { ABS, stopwatch } from "./harness.ts";
 
@@ -24,6 +25,11 @@ async function lab(command: string, ...more: readonly string[]) {
   return await runCommand([...ABS, "lab", command, "--name", NAME, ...more], {
     timeoutMs: 2 * MINUTE_MS,
   });
+}
+
+async function ledgerStatus(name: string): Promise<unknown> {
+  const words = ["ledger", "status", "--dir", `${DIRECTORY}/ledger/${name}`, "--output", "json"];
+  return JSON.parse((await runCommand([...ABS, ...words])).stdout);
 }
 
 /** Command lines that name the lab's directory: agents, their guards, servers. */
@@ -59,7 +65,8 @@ test(
     const story = JSON.parse(result.stdout);
     const failed = story.checks.filter((check: { passed: boolean }) => !check.passed);
     expect(failed).toEqual([]);
-    expect(story.passed).toBeGreaterThanOrEqual(15);
+    expect(story.passed).toBe(CHECKS.length);
+    expect(CHECKS.length).toBeGreaterThanOrEqual(31);
     expect(story.failed).toBe(0);
     expect(result.code).toBe(0);
     console.log(`  abs lab run: ${story.passed} checks in ${seconds.toFixed(1)} s`);
@@ -81,12 +88,24 @@ test(
       "web",
       "db",
       "rogue",
+      "cache",
       "other",
     ]);
     expect(status.vms.every((vm: { running: boolean }) => vm.running)).toBe(true);
     const redis = ["redis-cli", "--no-auth-warning", "--user", "app1", "--pass", "correct-horse"];
     const ping = await lab("exec", "web", "--", ...redis, "-h", "10.77.0.12", "PING");
     expect(ping.stdout.trim()).toBe("PONG");
+    expect(status.services.map((service: { vm: string }) => service.vm).sort()).toEqual([
+      "cache",
+      "db",
+      "db",
+      "manager",
+    ]);
+    expect(status.services.every((one: { running: boolean }) => one.running)).toBe(true);
+    for (const vm of ["web", "db", "rogue", "cache", "master"]) {
+      expect(await ledgerStatus(vm)).toMatchObject({ height: 1, quorum: 3, reachable: 4 });
+    }
+    expect((await lab("exec", "manager", "--", "true")).code).toBe(0);
     expect((await lab("exec", "web", "--", "sh", "-c", "exit 7")).code).toBe(7);
     expect((await lab("exec", "nobody", "--", "id")).code).not.toBe(0);
     expect((await lab("run")).code).not.toBe(0); // does not touch a lab that is in use

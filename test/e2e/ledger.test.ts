@@ -214,12 +214,12 @@ test(
     if (BARE) return;
     const store = new Database(fileIn(bed.folder("client"), "store"));
     const from = countOf("client");
-    const row = store.query("SELECT id, bytes FROM entry").get() as {
+    const row = store.query("SELECT id, bytes FROM contract").get() as {
       readonly id: string;
       readonly bytes: Uint8Array;
     };
     row.bytes[20] ^= 1;
-    store.query("UPDATE entry SET bytes = ? WHERE id = ?").run(row.bytes, row.id);
+    store.query("UPDATE contract SET bytes = ? WHERE id = ?").run(row.bytes, row.id);
     store.close();
     await eventOf("client", "ledger-own-root-differs", {}, from, 50_000);
     await eventOf("client", "ledger-repaired", {}, from);

@@ -10,6 +10,7 @@ import {
   openReject,
   rejectPacket,
 } from "../../src/session/data-proof.ts";
+import { RsaKeyPair } from "../../src/session/rsa-wrap.ts";
 import type { SessionsConfig } from "../../src/session/session-api.ts";
 import type { Sessions } from "../../src/session/sessions.ts";
 import { stampOf } from "../../src/session/stamps.ts";
@@ -22,6 +23,8 @@ import {
   encodeHandshakePayload,
   INITIATION,
   RESPONSE,
+  RSA_INITIATION,
+  RSA_RESPONSE,
 } from "../../src/wire/handshake-message.ts";
 import { readCommonHeader } from "../../src/wire/header.ts";
 import { decodeReject, encodeUnknownIndexHint } from "../../src/wire/reject-message.ts";
@@ -34,7 +37,15 @@ import {
   machineOf,
   useOf,
 } from "../session/forging.ts";
-import { contractOf, SECOND_SC_ID, secretOf, TAGS, TENANT_A, TENANT_B } from "../session/setup.ts";
+import {
+  contractOf,
+  rsaContract,
+  SECOND_SC_ID,
+  secretOf,
+  TAGS,
+  TENANT_A,
+  TENANT_B,
+} from "../session/setup.ts";
 import { START_WALL } from "../session/simulated-network.ts";
 import type { Prng } from "./prng.ts";
 
@@ -59,6 +70,7 @@ const REJECT = {
 /** One valid message of each format, by name. */
 export function seedCorpus(): Readonly<Record<string, Uint8Array>> {
   const initiation = forgeInitiation();
+  const rsa = rsaContract(RsaKeyPair.generate());
   const [v4, v6] = [new Uint8Array(4).fill(10), new Uint8Array(16).fill(10)];
   const token = new Uint8Array(32);
   const [applicationTag, stamp] = [new Uint8Array(16), new Uint8Array(12)];
@@ -82,6 +94,8 @@ export function seedCorpus(): Readonly<Record<string, Uint8Array>> {
     rejectV6: rejectPacket(DIRECTION, { ...REJECT, source: v6, destination: v6 }, ROUTE),
     hint: encodeUnknownIndexHint({ kind: "hint", unknownIndex: 5, proof: new Uint8Array(16) }),
     keepAlive: keepAlivePacket(DIRECTION, 0x1001, 4, ROUTE),
+    rsaInitiation: forgeInitiation({ plan: { use: useOf(rsa) } }),
+    rsaResponse: forgeResponse(initiation, { plan: { use: useOf(rsa) } }),
   };
 }
 
@@ -95,6 +109,8 @@ export const decoders: Readonly<Record<string, (bytes: Uint8Array) => unknown>> 
   reject: decodeReject,
   sealedReject: (bytes) => openReject(DIRECTION, bytes, ROUTE) ?? "proof",
   data: (bytes) => openPacket(DIRECTION, bytes, CONTEXT) ?? "proof",
+  rsaInitiation: (bytes) => decodeHandshake(RSA_INITIATION, bytes),
+  rsaResponse: (bytes) => decodeHandshake(RSA_RESPONSE, bytes),
 };
 
 /** Responders in different states: each can refuse for reasons that the others cannot. */

@@ -6,6 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
+import { loadContracts } from "../../src/agent/contract-memory.ts";
 import { outerFrame } from "../../src/agent/outer-frame.ts";
 import { addressOfBytes } from "../../src/agent/own-addresses.ts";
 import { parseProvisioning } from "../../src/agent/provisioning.ts";
@@ -14,6 +15,7 @@ import { fromHex } from "../../src/bytes.ts";
 import { compileSignatures } from "../../src/dpi/compile.ts";
 import { parseExpression } from "../../src/dpi/expression.ts";
 import { parseSignatures } from "../../src/dpi/schema.ts";
+import { AbsError } from "../../src/errors.ts";
 import { parsePolicy } from "../../src/policy/schema.ts";
 import { loadState } from "../../src/takeover/state-file.ts";
 import { addressBytes, cidrRange, formatAddress, parseCidr } from "../../src/wire/ip-text.ts";
@@ -39,6 +41,12 @@ type Fields = Record<string, unknown>;
 
 const read = (path: string): Tree => parse(readFileSync(join(ROOT, path), "utf8"));
 const provisionings = ["examples/web.yaml", "examples/db.yaml"].map(read) as Fields[];
+const [{ "sc-id": id, secret }] = (provisionings[0] as Fields)["contracts"] as [Fields];
+provisionings.push({
+  ...provisionings[0],
+  ledger: { directory: "ledger", listen: "[fd00::1]:6254", overlap: 60 },
+  contracts: [{ id, generation: 2, secret }],
+});
 const signatures = [
   "examples/app1.json",
   ...readdirSync(join(ROOT, "signatures")).map((name) => `signatures/${name}`),
@@ -90,6 +98,18 @@ const session = {
   link: "02ab0500001202ab050000110800",
   source: "0a4d000b",
   destination: "0a4d000c",
+};
+const CHAIN_ID = "ab".repeat(32);
+const contractMemory = {
+  version: 1,
+  chain_id: CHAIN_ID,
+  contracts: [
+    {
+      "sc-id": "a156fe4c-27af-4692-b205-58ad201c5cf9",
+      entry: [],
+      generations: [{ generation: 1, commitment: "cd".repeat(32), since: 1_700_000_000 }],
+    },
+  ],
 };
 const takeover = {
   version: 1,
@@ -208,6 +228,16 @@ export function documentTargets(): readonly DecoderTarget[] {
       file("stamp", loadStamp),
     ),
     target("sessions.json", 2, ["no-session"], (prng) => document(prng, [[session]]), runSessions),
+    target(
+      "contracts.json",
+      2,
+      ["no-contracts"],
+      (prng) => document(prng, [contractMemory]),
+      file("contracts.json", (folder) => {
+        const found = loadContracts(join(folder, "contracts.json"), CHAIN_ID);
+        if (found === undefined) throw new AbsError("no-contracts", "");
+      }),
+    ),
     target(
       "takeover.json",
       2,

@@ -61,7 +61,7 @@ export class WireFuzz {
     const seed = this.seeds[at] ?? new Uint8Array(0);
     const bytes = prng.below(4) === 0 ? seed : mutate(prng, seed, this.seed());
     // Mostly the decoder that the seed is for: the corpus is in the decoders' order but for two.
-    const own = [1, 2, 3, 4, 5, 6, 5, 7][at] ?? 0;
+    const own = [1, 2, 3, 4, 5, 6, 5, 7, 8, 9][at] ?? 0;
     const name = this.names[prng.below(4) === 0 ? prng.below(this.names.length) : own] ?? "header";
     const result = decoders[name]?.(bytes);
     this.decoded++;

@@ -56,7 +56,7 @@ async function start(name: string): Promise<LedgerProcess> {
     dir: join(dir, name),
     listen: undefined,
     events,
-    openJournal: (_, genesis) => {
+    openJournal: ({ genesis }) => {
       const journal = journals.get(name) ?? new MemoryJournal(genesis);
       journals.set(name, journal);
       return { journal, contents: journal.contents() };
@@ -148,6 +148,7 @@ function newcomer(): { readonly channel: PeerChannel; readonly keys: OwnKeys } {
     // Before every id, so that it is the one who calls.
     ...{ self: "", listen: { host: "127.0.0.1", port: 0 }, random: kernelRandom },
     noise: peerNoise(certificate.chainId, keys.session),
+    realm: new Uint8Array(32),
     certificate: encodeSignedCertificate(signed),
     authenticate: (bytes) => {
       const read = decodeSignedCertificate(bytes);
@@ -170,7 +171,7 @@ test("a peer that is let in and says anything at all is counted, and changes not
   const random = new Prng(4);
   const words = encodeMessage({
     ...{ kind: "HEADERS_REQ", chainId: certificate.chainId, term: 1, height: 1, attempt: 0 },
-    ...{ view: 0, signer: keys.nodeId, count: 64 },
+    ...{ view: 0, signer: keys.nodeId, nonce: "00".repeat(32), count: 64 },
   } as unknown as LedgerMessage);
   let sent = 0;
   for (let i = 0; i < 2000; i++) {

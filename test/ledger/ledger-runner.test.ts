@@ -42,6 +42,7 @@ function setUp() {
     onReport: () => {},
     onBlock: ({ next }) => trace.push(`block ${next.height}`),
     onFailure: (thrown) => failures.push(thrown),
+    onBroken: () => true,
   });
   const hear = (): void => {
     for (const { from, message } of inbox) runner.take({ kind: "message", from, message });

@@ -1,11 +1,15 @@
 /**
  * A ledger of real processes for tests: `abs ledger init` in a temporary folder, `abs validator
- * run` for each member and `abs ledger master run`, over loopback. Ends all it began.
+ * run` for each member and `abs ledger master run`, over loopback. Ends all it began. A process may
+ * be wrapped (strace, faketime, ip netns exec); what it told is read from its event file.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type ContractEntry, contractJson } from "../../src/chain/contract-entry.ts";
+import { propose } from "../../src/node/control-server.ts";
+import { contractOf } from "../chain/chain-builder.ts";
 
 export const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 export const MASTER = "master";
@@ -14,13 +18,25 @@ export type Ran = { readonly stdout: string; readonly stderr: string; readonly e
 
 /** One command of the program, to its end. */
 export async function abs(...args: readonly string[]): Promise<Ran> {
-  const ran = Bun.spawn([process.execPath, MAIN, ...args], { stdout: "pipe", stderr: "pipe" });
+  return ran(process.execPath, MAIN, ...args);
+}
+
+/** Any program, to its end. */
+export async function ran(...words: readonly string[]): Promise<Ran> {
+  const child = Bun.spawn([...words], { stdout: "pipe", stderr: "pipe" });
   const [stdout, stderr, exitCode] = await Promise.all([
-    new Response(ran.stdout).text(),
-    new Response(ran.stderr).text(),
-    ran.exited,
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
   ]);
   return { stdout, stderr, exitCode };
+}
+
+/** The same, or an error with what it said. */
+export async function must(...words: readonly string[]): Promise<string> {
+  const { stdout, stderr, exitCode } = await ran(...words);
+  if (exitCode !== 0) throw new Error(`${words.join(" ")}: ${stderr}`);
+  return stdout;
 }
 
 /** The JSON that a command prints. */
@@ -30,7 +46,7 @@ export async function absJson<T>(...args: readonly string[]): Promise<T> {
   return JSON.parse(ran.stdout) as T;
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer());
   const ports: number[] = [];
   for (const server of servers) {
@@ -46,11 +62,37 @@ export type Status = {
   readonly height: number;
   readonly block_hash: string;
   readonly chain_id: string;
+  readonly node_id: string;
   readonly is_observing?: boolean;
+  readonly is_repairing?: boolean;
+  readonly paused?: string;
+  readonly term: number;
+  readonly peers: readonly { readonly node_id: string; readonly is_connected: boolean }[];
 };
 
+export type SiteEvent = {
+  readonly time: string;
+  readonly event: string;
+  readonly height?: number;
+  readonly detail?: string;
+};
+
+export type StartOptions = {
+  /** Words before the program's. */
+  readonly wrapper?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Words after. */
+  readonly options?: readonly string[];
+  /** As which it runs; by default what its name says. */
+  readonly role?: "master";
+};
+
+type Running = { readonly child: Bun.Subprocess; readonly isWrapped: boolean };
+
 export class LedgerSite {
-  private readonly running = new Map<string, Bun.Subprocess>();
+  private readonly running = new Map<string, Running>();
+  private contracts = 0;
+  private readonly endings: (() => unknown)[] = [];
 
   private constructor(
     readonly dir: string,
@@ -58,55 +100,104 @@ export class LedgerSite {
   ) {}
 
   static async create(names: readonly string[]): Promise<LedgerSite> {
+    const [master = 0, ...ports] = await freePorts(names.length + 1);
+    const places = names.map((_, i) => `127.0.0.1:${ports[i]}`);
+    return LedgerSite.createAt(names, places, `127.0.0.1:${master}`);
+  }
+
+  /** What else is to be undone, once all processes have ended. */
+  atEnd(ending: () => unknown): void {
+    this.endings.push(ending);
+  }
+
+  /** With addresses of one's own, `HOST:PORT`. */
+  static async createAt(
+    names: readonly string[],
+    places: readonly string[],
+    master: string,
+  ): Promise<LedgerSite> {
     const dir = mkdtempSync(join(tmpdir(), "abs-ledger-"));
-    const [master, ...ports] = await freePorts(names.length + 1);
-    const members = names.map((name, i) => `${name}=127.0.0.1:${ports[i]},vcpu=2,ram=4096`);
-    const place = ["--dir", dir, "--tenant", "test", "--master", `127.0.0.1:${master}`];
+    const members = names.map((name, i) => `${name}=${places[i]},vcpu=2,ram=4096`);
+    const place = ["--dir", dir, "--tenant", "test", "--master", master];
     await absJson("ledger", "init", ...place, ...members);
     return new LedgerSite(dir, names);
+  }
+
+  get all(): readonly string[] {
+    return [...this.names, MASTER];
+  }
+
+  others(...names: readonly string[]): string[] {
+    return this.all.filter((name) => !names.includes(name));
   }
 
   folder(name: string): string {
     return join(this.dir, name);
   }
 
-  start(name: string): void {
-    const command = name === MASTER ? ["ledger", "master", "run"] : ["validator", "run"];
-    const events = join(this.dir, `${name}.events`);
-    const words = [...command, "--dir", this.folder(name), "--events", events];
+  control(name: string): string {
+    return join(this.folder(name), "control.sock");
+  }
+
+  start(name: string, { wrapper = [], env = {}, options = [], role }: StartOptions = {}): void {
+    const isMaster = (role ?? name) === MASTER;
+    const command = isMaster ? ["ledger", "master", "run"] : ["validator", "run"];
+    const place = ["--dir", this.folder(name), "--events", this.eventFile(name)];
     const errors = Bun.file(join(this.dir, `${name}.errors`));
-    this.running.set(
-      name,
-      Bun.spawn([process.execPath, MAIN, ...words], { stdout: "ignore", stderr: errors }),
-    );
+    const words = [...wrapper, process.execPath, MAIN, ...command, ...place, ...options];
+    const child = Bun.spawn(words, {
+      ...{ stdout: "ignore", stderr: errors, env: { ...process.env, ...env } },
+    });
+    this.running.set(name, { child, isWrapped: wrapper.length > 0 });
   }
 
   startAll(): void {
-    for (const name of [...this.names, MASTER]) this.start(name);
+    for (const name of this.all) this.start(name);
   }
 
-  /** Without a word of warning. */
-  async kill(name: string): Promise<void> {
-    const process = this.running.get(name);
-    process?.kill("SIGKILL");
-    await process?.exited;
-    this.running.delete(name);
+  /** Whether what was started goes on. */
+  isUp(name: string): boolean {
+    const running = this.running.get(name);
+    return running !== undefined && running.child.exitCode === null && !running.child.killed;
   }
 
-  /** By SIGTERM; the exit code. */
-  async stop(name: string): Promise<number> {
-    const process = this.running.get(name);
-    process?.kill("SIGTERM");
-    const exitCode = (await process?.exited) ?? -1;
+  /** How it ended; undefined when nothing was started. */
+  async ended(name: string): Promise<number | undefined> {
+    const exitCode = await this.running.get(name)?.child.exited;
     this.running.delete(name);
     return exitCode;
   }
 
+  /** Without a word of warning. */
+  async kill(name: string): Promise<void> {
+    this.signal(name, "SIGKILL");
+    await this.ended(name);
+  }
+
+  /** By SIGTERM; the exit code. */
+  async stop(name: string): Promise<number> {
+    this.signal(name, "SIGTERM");
+    return (await this.ended(name)) ?? -1;
+  }
+
+  /** To the program itself: a wrapper that has it as its child ends with it. */
+  signal(name: string, signal: NodeJS.Signals): void {
+    const running = this.running.get(name);
+    if (running === undefined) return;
+    const pid = running.isWrapped ? childOf(running.child.pid) : running.child.pid;
+    try {
+      process.kill(pid ?? running.child.pid, signal);
+    } catch {
+      // It has ended.
+    }
+  }
+
   /** Asks the running process itself, without starting another. */
   async status(name: string): Promise<Status | undefined> {
-    const unix = join(this.folder(name), "control.sock");
     try {
-      return (await (await fetch("http://ledger/status", { unix })).json()) as Status;
+      const signal = AbortSignal.timeout(2000);
+      const answer = await fetch("http://ledger/status", { unix: this.control(name), signal });
+      return (await answer.json()) as Status;
     } catch {
       return undefined;
     }
@@ -127,19 +218,102 @@ export class LedgerSite {
     }
   }
 
-  createContract(): Promise<{ "sc-id": string; sealed: boolean }> {
-    return absJson("ledger", "contract", "create", "--dir", this.folder(MASTER));
+  /** Until something is true of what a node says of itself. */
+  async until(
+    name: string,
+    condition: (status: Status) => boolean,
+    forMs = 30_000,
+  ): Promise<Status> {
+    const endMs = performance.now() + forMs;
+    for (;;) {
+      const status = await this.status(name);
+      if (status !== undefined && condition(status)) return status;
+      if (performance.now() > endMs) {
+        throw new Error(`${name}: not in ${forMs} ms: ${condition}\n${JSON.stringify(status)}`);
+      }
+      await Bun.sleep(20);
+    }
+  }
+
+  async untilTrue(condition: () => Promise<boolean>, forMs = 30_000): Promise<void> {
+    const endMs = performance.now() + forMs;
+    while (!(await condition())) {
+      if (performance.now() > endMs) throw new Error(`not true in ${forMs} ms\n${this.errors()}`);
+      await Bun.sleep(20);
+    }
+  }
+
+  /** All of them at one tip at or above a height, which is given back. */
+  async agree(height: number, names: readonly string[] = this.all): Promise<Status> {
+    for (let wanted = height; ; ) {
+      const tips = await this.reach(wanted, names);
+      const [first] = tips;
+      if (first === undefined) throw new Error("of nobody");
+      const hashAt = new Map(tips.map((tip) => [tip.height, tip.block_hash]));
+      for (const tip of tips) {
+        if (hashAt.get(tip.height) === tip.block_hash) continue;
+        throw new Error(`two tips at one height: ${JSON.stringify(tips)}`);
+      }
+      if (hashAt.size === 1) return first;
+      // A block is on its way.
+      wanted = Math.max(...hashAt.keys());
+    }
+  }
+
+  createContract(master = MASTER): Promise<{ "sc-id": string; sealed: boolean }> {
+    return absJson("ledger", "contract", "create", "--dir", this.folder(master));
+  }
+
+  /** One more contract, by the control socket; it does not wait for a block. */
+  async propose(): Promise<void> {
+    const now = Math.floor(Date.now() / 1000);
+    const life = { scLifetime: now + 100_000, keyregen: now + 50_000 } as Partial<ContractEntry>;
+    const contract = contractJson(contractOf(this.contracts++, life));
+    await propose(this.control(MASTER), { contracts: [contract], records: [] });
+  }
+
+  eventFile(name: string): string {
+    return join(this.dir, `${name}.events`);
+  }
+
+  /** What a node has told so far, over all its lives. */
+  events(name: string): SiteEvent[] {
+    const file = this.eventFile(name);
+    if (!existsSync(file)) return [];
+    const lines = readFileSync(file, "utf8").split("\n");
+    return lines.flatMap((line) => {
+      try {
+        return line === "" ? [] : [JSON.parse(line) as SiteEvent];
+      } catch {
+        // Cut by a kill.
+        return [];
+      }
+    });
   }
 
   errors(): string {
-    return [...this.names, MASTER]
-      .map((name) => join(this.dir, `${name}.errors`))
-      .map((file) => readFileSync(file, "utf8"))
-      .join("");
+    return this.all.map((name) => this.errorsOf(name)).join("");
+  }
+
+  errorsOf(name: string): string {
+    const file = join(this.dir, `${name}.errors`);
+    return existsSync(file) ? readFileSync(file, "utf8") : "";
   }
 
   async end(): Promise<void> {
+    for (const name of this.running.keys()) this.signal(name, "SIGCONT");
     await Promise.all([...this.running.keys()].map((name) => this.kill(name)));
+    for (const ending of this.endings) await ending();
     rmSync(this.dir, { recursive: true });
+  }
+}
+
+/** The program under a wrapper that does not replace itself by it. */
+function childOf(pid: number): number | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+    return text === "" ? undefined : Number(text.split(" ")[0]);
+  } catch {
+    return undefined;
   }
 }

@@ -2,6 +2,7 @@
  * The agent's ledger node in its thread: it starts with its disk, takes part when told, comes again
  * after a failure, and ends cleanly. One member and a master over loopback, real disks.
  */
+import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
@@ -18,6 +19,7 @@ import { fileIn } from "../../src/node/node-folder.ts";
 import type { ScdContract } from "../../src/node/scd-watch.ts";
 import { openJournal } from "../../src/node/store-journal.ts";
 import type { AbsEvent, EventLog } from "../../src/observe/event-log.ts";
+import type { EpochSeconds } from "../../src/units.ts";
 import { contractOf, scIdOf } from "../chain/chain-builder.ts";
 
 setDefaultTimeout(60_000);
@@ -105,6 +107,11 @@ async function master(): Promise<string> {
   return fileIn(join(dir, MASTER_FOLDER), "control");
 }
 
+function fresh(number: number) {
+  const later = (epochNow() + 100_000) as EpochSeconds;
+  return contractJson(contractOf(number, { scLifetime: later, keyregen: later }));
+}
+
 test("contracts reach the agent as blocks are sealed, older generations with them", async () => {
   const thread = start();
   await thread.untilRead(20_000);
@@ -187,6 +194,26 @@ test("a store that cannot be opened: the agent waits for nobody, and it comes la
   rmSync(store, { recursive: true });
   await until("it to listen", () => eventsOf("ledger-ready").length === 1);
   expect(thread.contracts?.length).toBe(1);
+});
+
+test("a disk that fails while it runs: contracts stay, and the node comes again", async () => {
+  const thread = start();
+  await thread.untilRead(20_000);
+  const seams = new Seams();
+  thread.join(seams);
+  const control = await master();
+  await propose(control, { contracts: [fresh(1)], records: [] });
+  await until("the contract", () => seams.contracts[0]?.entry !== undefined);
+  const store = new Database(fileIn(join(dir, "web"), "store"));
+  store.run("CREATE TRIGGER fail BEFORE INSERT ON vote BEGIN SELECT RAISE(ABORT, 'test'); END");
+  await propose(control, { contracts: [fresh(2)], records: [] });
+  await until("the failure", () => eventsOf("ledger-node-failed").length > 0);
+  expect(eventsOf("ledger-node-failed")[0]).toMatchObject({ code: "LEDGER_FAILED" });
+  expect(thread.contracts?.[0]?.entry?.generation).toBe(1);
+  expect(seams.lostCount).toBeGreaterThan(0);
+  store.run("DROP TRIGGER fail");
+  store.close();
+  await until("the next block", () => eventsOf("ledger-block").length === 2);
 });
 
 test("a VM that may be a copy: its node observes", async () => {

@@ -12,7 +12,13 @@ import {
   type SignedCertificate,
   signCertificate,
 } from "../../src/chain/identity-certificate.ts";
-import { type ChainId, type Height, NO_HASH, type NodeId } from "../../src/chain/ledger-units.ts";
+import {
+  type ChainId,
+  type Height,
+  NO_HASH,
+  type NodeId,
+  type Term,
+} from "../../src/chain/ledger-units.ts";
 import type { Member } from "../../src/chain/member.ts";
 import { possessionHash } from "../../src/chain/registration.ts";
 import { createLedgerCrypto } from "../../src/node/ledger-crypto.ts";
@@ -75,7 +81,8 @@ const issued = (certificate: IdentityCertificate): SignedCertificate =>
 
 function identities(state: ChainState = chain, now = NOW): PeerIdentities {
   const masterPub = master.ledger.signer.publicKey;
-  const basis = { chain: state, masterPub, verifier: crypto.signatures, now };
+  const term = 1 as Term;
+  const basis = { chain: state, masterPub, term, verifier: crypto.signatures, now };
   return new PeerIdentities(self.nodeId, () => basis);
 }
 
@@ -160,7 +167,7 @@ test("a revoked member is let in by nothing, and is not called any more", () => 
   let state: ChainState = chain;
   const masterPub = master.ledger.signer.publicKey;
   const people = new PeerIdentities(self.nodeId, () => ({
-    ...{ chain: state, masterPub, verifier: crypto.signatures, now: NOW },
+    ...{ chain: state, masterPub, verifier: crypto.signatures, now: NOW, term: 1 as Term },
   }));
   expect(people.learn(issued(genesisCertificate))).toBe(true);
   expect(people.callees().map(({ nodeId }) => nodeId)).toEqual([member.nodeId]);

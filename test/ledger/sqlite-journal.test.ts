@@ -4,21 +4,26 @@
  */
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ChainState } from "../../src/chain/chain-state.ts";
-import type { Height } from "../../src/chain/ledger-units.ts";
+import type { BlockHash, Height } from "../../src/chain/ledger-units.ts";
 import type { LogEntry } from "../../src/chain/step-types.ts";
 import { replayChain } from "../../src/node/chain-replay.ts";
+import { createLedgerCrypto } from "../../src/node/ledger-crypto.ts";
 import { decodeLogEntry, encodeLogEntry } from "../../src/node/log-entry-codec.ts";
+import { loadGenesis } from "../../src/node/node-folder.ts";
 import { SqliteJournal } from "../../src/node/sqlite-journal.ts";
+import { openJournal } from "../../src/node/store-journal.ts";
 import { ChainBuilder, contractOf, NobleKeys } from "../chain/chain-builder.ts";
 import { SmallNetwork } from "../chain/small-network.ts";
 
 const builder = new ChainBuilder(new NobleKeys(4), 4);
 for (let i = 0; i < 3; i++) builder.add({ contracts: [contractOf(i), contractOf(10 + i)] });
 const genesis = builder.states[0] as ChainState;
+const WRITE = { kind: "write", hasRun: false } as const;
+const READ = { kind: "read", hasRun: false } as const;
 let dir = "";
 let file = "";
 
@@ -29,7 +34,7 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }));
 
 function filled(): SqliteJournal {
-  const journal = new SqliteJournal(file, genesis, "write");
+  const journal = new SqliteJournal(file, genesis, WRITE);
   for (const [i, block] of builder.blocks.entries()) {
     journal.save([{ kind: "block", block, next: builder.states[i + 1] as ChainState }]);
   }
@@ -45,7 +50,7 @@ function meddle(statement: string): void {
 
 test("blocks come back, and give the state that was saved", () => {
   filled().close();
-  const journal = new SqliteJournal(file, genesis, "read");
+  const journal = new SqliteJournal(file, genesis, READ);
   const { chain, below, tipProof } = replayChain(genesis, journal.blocks(), builder.crypto);
   expect([chain.height, chain.blockHash]).toEqual([3 as Height, builder.state.blockHash]);
   expect(chain.seal).toEqual(builder.state.seal);
@@ -56,7 +61,7 @@ test("blocks come back, and give the state that was saved", () => {
   expect(journal.recompute()).toEqual({
     height: 3 as Height,
     scdRoot: chain.scd.root,
-    damaged: [],
+    ...{ damaged: [], broken: undefined },
   });
   journal.close();
 });
@@ -78,6 +83,8 @@ test("every kind of log entry is read back as it was, and cut ones are not", () 
     { kind: "observing", isOn: false },
     { kind: "sealed", height: 7 as Height, blockHash },
     { kind: "stopped", reason: "two sealed blocks" },
+    { kind: "parked", lines: [] },
+    { kind: "parked", lines: genesis.tnl[0]?.value ?? [] },
   ];
   expect(new Set(entries.map(({ kind }) => kind)).size).toBeGreaterThanOrEqual(6);
   for (const entry of entries) {
@@ -91,7 +98,7 @@ test("every kind of log entry is read back as it was, and cut ones are not", () 
 
 test("a block drops the votes up to its height, and nothing that must outlive it", () => {
   const { blockHash } = builder.state;
-  const journal = new SqliteJournal(file, genesis, "write");
+  const journal = new SqliteJournal(file, genesis, WRITE);
   const sealed = (height: number): LogEntry => ({
     kind: "sealed",
     height: height as Height,
@@ -106,8 +113,18 @@ test("a block drops the votes up to its height, and nothing that must outlive it
   journal.close();
 });
 
+test("of what a master took off its list the last word is kept, and no other", () => {
+  const journal = new SqliteJournal(file, genesis, WRITE);
+  const lines = genesis.tnl[0]?.value ?? [];
+  for (const kept of [lines, lines.slice(1), lines.slice(0, 1)]) {
+    journal.save([{ kind: "write", entry: { kind: "parked", lines: kept } }]);
+  }
+  expect(journal.log()).toEqual([{ kind: "parked", lines: lines.slice(0, 1) }]);
+  journal.close();
+});
+
 test("what fails half-way has saved nothing", () => {
-  const journal = new SqliteJournal(file, genesis, "write");
+  const journal = new SqliteJournal(file, genesis, WRITE);
   const entry: LogEntry = { kind: "stopped", reason: "test" };
   const broken = { kind: "block", block: undefined, next: undefined } as never;
   expect(() => journal.save([{ kind: "write", entry }, broken])).toThrow();
@@ -117,7 +134,7 @@ test("what fails half-way has saved nothing", () => {
 
 test("a changed entry of the SCD gives another root, and repair the right one", () => {
   const journal = filled();
-  meddle("UPDATE entry SET bytes = CAST(replace(bytes, 'true', 'false') AS BLOB)");
+  meddle("UPDATE contract SET bytes = CAST(replace(bytes, 'true', 'false') AS BLOB)");
   expect(journal.recompute().scdRoot).not.toBe(builder.state.scd.root);
   journal.save([{ kind: "repair", chain: builder.state }]);
   expect(journal.recompute().scdRoot).toBe(builder.state.scd.root);
@@ -126,7 +143,7 @@ test("a changed entry of the SCD gives another root, and repair the right one", 
 
 test("a changed body is named by its height, and a restored one is not", () => {
   const journal = filled();
-  meddle("UPDATE block SET body = x'00000000' WHERE height = 2");
+  meddle("UPDATE block SET bytes = x'00000000' WHERE height = 2");
   expect(journal.recompute().damaged).toEqual([2 as Height]);
   const [, block] = builder.blocks;
   if (block === undefined) throw new Error("no block");
@@ -135,27 +152,45 @@ test("a changed body is named by its height, and a restored one is not", () => {
   journal.close();
 });
 
-const damages = [
-  "UPDATE block SET body = x'00000000' WHERE height = 2",
-  "DELETE FROM block WHERE height = 1",
-  "UPDATE block SET header = x'00' WHERE height = 3",
-  "UPDATE block SET header = (SELECT header FROM block WHERE height = 1) WHERE height = 3",
-];
-test.each(damages)("a start finds %s", (statement) => {
-  filled().close();
-  meddle(statement);
-  const journal = new SqliteJournal(file, genesis, "read");
-  expect(() => replayChain(genesis, journal.blocks(), builder.crypto)).toThrow("does not hold");
-  journal.close();
-});
-
-test("another chain's, a newer version's and a broken file are refused with words", () => {
+test("another chain's and a newer version's file are refused with words, and left as they are", () => {
   filled().close();
   const other = new ChainBuilder(new NobleKeys(9), 1).states[0] as ChainState;
-  expect(() => new SqliteJournal(file, other, "write")).toThrow("genesis.json");
-  meddle("UPDATE meta SET value = '2' WHERE name = 'version'");
-  expect(() => new SqliteJournal(file, genesis, "write")).toThrow("version 2");
-  writeFileSync(file, readFileSync(file).fill(0x55));
-  expect(() => new SqliteJournal(file, genesis, "write")).toThrow("cannot be used");
-  expect(() => new SqliteJournal(join(dir, "absent"), genesis, "read")).toThrow("cannot be used");
+  expect(() => new SqliteJournal(file, other, WRITE)).toThrow("genesis.json");
+  meddle("PRAGMA user_version = 3");
+  const before = readFileSync(file);
+  expect(() => new SqliteJournal(file, genesis, WRITE)).toThrow("version 3, this program reads 2");
+  expect(() => new SqliteJournal(file, genesis, READ)).toThrow("version 3");
+  expect(Buffer.compare(readFileSync(file), before)).toBe(0);
+  expect(() => new SqliteJournal(join(dir, "absent"), genesis, READ)).toThrow("cannot be used");
+});
+
+test("a file that version 1 of the program wrote is taken to the present version, whole", () => {
+  const crypto = createLedgerCrypto();
+  const first = join(import.meta.dir, "../data/ledger-version-1");
+  const old = loadGenesis(first, crypto);
+  copyFileSync(join(first, "scd.sqlite"), file);
+  expect(() => new SqliteJournal(file, old, READ)).toThrow("version 1, this program reads 2");
+  const { journal, contents, condition } = openJournal({
+    ...{ file, genesis: old, crypto, hasRun: true },
+  });
+  expect(condition).toEqual({ findings: [], mayHaveForgotten: false, lacks: undefined });
+  // What the old program printed when it wrote the file.
+  const tip = "2c47c2cabe85c20289c13ef78bc9ff8ee11795f443179da50f0c67640d9401a8" as BlockHash;
+  expect([contents.chain.height, contents.chain.blockHash]).toEqual([3 as Height, tip]);
+  expect(contents.log).toEqual([
+    { kind: "observing", isOn: false },
+    { kind: "sealed", height: 4 as Height, blockHash: tip },
+  ]);
+  expect(journal.recompute()).toMatchObject({ height: 3, damaged: [], broken: undefined });
+  journal.close();
+  // The second start finds nothing to do.
+  expect(new SqliteJournal(file, old, WRITE).tip()).toBe(3 as Height);
+});
+
+test("the members are on the disk, and give the sealed root", () => {
+  const journal = filled();
+  expect(journal.membershipRoot()).toBe(builder.state.core.membershipRoot);
+  const rows = new Database(file).query("SELECT id FROM member ORDER BY id").all();
+  expect(rows).toHaveLength(4 + 2);
+  journal.close();
 });

@@ -9,7 +9,10 @@ import { CHECKS } from "../../src/lab/story.ts";
 
 const ABS = resolve(import.meta.dir, "../../dist/abs");
 /** Checks of what must work: these fail by not working, the others by a breach. */
-const POSITIVE = ["app1-ipv4", "app1-ipv6", "ping", "agent-back"];
+const POSITIVE = [
+  ...["app1-ipv4", "app1-ipv6", "app2-cache", "ping", "agent-back"],
+  ...["ledger-agreed", "ledger-contracts", "one-of-four-stopped", "both-back"],
+];
 
 test.each([...CHECKS])(
   "$name fails: $sabotage.words",

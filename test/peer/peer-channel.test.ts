@@ -1,7 +1,7 @@
 /** Peer channels over loopback: who calls whom, restarts, strangers, floods. */
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { connect, type Socket } from "node:net";
-import { ascii } from "../../src/bytes.ts";
+import { ascii, concat } from "../../src/bytes.ts";
 import { PeerChannel } from "../../src/peer/peer-channel.ts";
 import type { PeerNoise } from "../../src/peer/peer-noise.ts";
 import { CipherState, HandshakeState, IK } from "../../src/session/noise.ts";
@@ -17,9 +17,11 @@ function newKeys(): KeyPair {
   return new KeyPair(crypto.getRandomValues(new Uint8Array(32)));
 }
 
-function noiseOf(own: KeyPair): PeerNoise {
+const REALM = new Uint8Array(32).fill(1);
+
+function noiseOf(own: KeyPair, realm: Uint8Array): PeerNoise {
   const base = { pattern: IK, suite: { cipher: "AESGCM", hash: "sha256" } as const };
-  const named = { ...base, prologue: ascii("abs peer 1 test"), localStatic: own };
+  const named = { ...base, prologue: concat(ascii("abs peer 1"), realm), localStatic: own };
   return {
     handshake: (key) =>
       new HandshakeState({
@@ -39,10 +41,14 @@ class Node {
   constructor(
     readonly name: Name,
     port: number,
+    options: { readonly realm?: Uint8Array; readonly callsAll?: boolean } = {},
   ) {
+    const { realm = REALM, callsAll = false } = options;
     this.channel = new PeerChannel({
       self: name,
-      noise: noiseOf(keys[name]),
+      callsAll,
+      noise: noiseOf(keys[name], realm),
+      realm,
       certificate: ascii(name),
       authenticate: (certificate, key) =>
         NAMES.find(
@@ -98,6 +104,63 @@ test("the lower id calls, and both speak over one connection", async () => {
   expect([a.heard, b.heard]).toEqual([["b back"], ["a said before the connection"]]);
 });
 
+test("the higher id calls where no call comes: it may not be known there", async () => {
+  const a = new Node("a", 0);
+  const port = await a.channel.listen();
+  const b = new Node("b", 0);
+  b.channel.meet([callee("a", port)]);
+  b.say("a", "here I am");
+  await until(() => a.heard.length === 1);
+  expect(a.heard).toEqual(["b here I am"]);
+});
+
+test("who is told to calls at once, whatever its id", async () => {
+  const a = new Node("a", 0);
+  const port = await a.channel.listen();
+  const b = new Node("b", 0, { callsAll: true });
+  const startMs = performance.now();
+  b.channel.meet([callee("a", port)]);
+  await until(() => a.notices.length === 1);
+  expect(performance.now() - startMs).toBeLessThan(3000);
+});
+
+test("where both call at once, one connection stays, the same for both", async () => {
+  for (let i = 0; i < 8; i++) {
+    const [a, b] = [new Node("a", 0), new Node("b", 0, { callsAll: true })];
+    const ports = [await a.channel.listen(), await b.channel.listen()] as const;
+    a.channel.meet([callee("b", ports[1])]);
+    b.channel.meet([callee("a", ports[0])]);
+    await until(() => a.notices.length > 0 && b.notices.length > 0);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    const before = a.notices.length + b.notices.length;
+    a.say("b", "one");
+    b.say("a", "two");
+    await until(() => a.heard.length === 1 && b.heard.length === 1);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    // No flapping: nothing was lost or connected since.
+    expect(a.notices.length + b.notices.length).toBe(before);
+    a.channel.close();
+    b.channel.close();
+  }
+});
+
+test("two live nodes with one id are an alarm; one that comes back after a crash is none", async () => {
+  const { a, b, port } = await pair();
+  await until(() => a.heard.length === 0 && b.notices.length === 1);
+  const [{ channel }] = [a];
+  channel.close();
+  await until(() => b.notices.some((line) => line.startsWith("peer-lost")));
+  const again = new Node("a", 0);
+  again.channel.meet([callee("b", port)]);
+  await until(() => b.notices.filter((line) => line.startsWith("peer-connected")).length === 2);
+  expect(b.notices.some((line) => line.startsWith("peer-twice"))).toBe(false);
+  // Long enough that it is not a call of both at once.
+  await new Promise((resolve) => setTimeout(resolve, 3100));
+  const twin = new Node("a", 0);
+  twin.channel.meet([callee("b", port)]);
+  await until(() => b.notices.some((line) => line.startsWith("peer-twice a: at ")));
+});
+
 test("frames of 1 MiB keep their order past what the socket takes at once", async () => {
   const { a, b } = await pair();
   const sizes: number[] = [];
@@ -131,6 +194,20 @@ async function stranger(port: number): Promise<{ socket: Socket; isClosed: () =>
   await new Promise<void>((resolve) => socket.once("connect", resolve));
   return { socket, isClosed: () => isClosed };
 }
+
+test("nodes of two ledgers hear which, at both ends", async () => {
+  const other = new Uint8Array(32).fill(2);
+  const b = new Node("b", 0, { realm: other });
+  const port = await b.channel.listen();
+  b.channel.meet([callee("a", 1)]);
+  const a = new Node("a", 0);
+  a.channel.meet([callee("b", port)]);
+  await until(() => a.notices.length > 0 && b.notices.length > 0);
+  const [ours, theirs] = ["01".repeat(32), "02".repeat(32)];
+  expect(a.notices[0]).toContain(`it is of chain ${theirs}, this node of ${ours}`);
+  expect(b.notices[0]).toContain(`it is no peer of a node of chain ${theirs}`);
+  expect([a, b].map(({ channel }) => channel.status()[0]?.isConnected)).toEqual([false, false]);
+});
 
 test("garbage is cut off, and peers go on speaking", async () => {
   const { a, b, port } = await pair();

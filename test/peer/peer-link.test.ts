@@ -32,6 +32,7 @@ function random(sizeBytes: number): Uint8Array {
   return crypto.getRandomValues(new Uint8Array(sizeBytes));
 }
 
+const REALM = random(32);
 const ALICE = new KeyPair(random(32));
 const BOB = new KeyPair(random(32));
 
@@ -44,8 +45,9 @@ function authenticate(certificate: Uint8Array, key: Uint8Array): string | undefi
 
 function link(keys: KeyPair, change: Partial<LinkOptions> = {}): PeerLink {
   const certificate = ascii(keys === ALICE ? "alice" : "bob");
-  const own = { noise: noiseOf(keys), certificate, authenticate, callee: undefined };
-  return new PeerLink({ ...own, ephemeralSecret: random(32), ...change });
+  const own = { noise: noiseOf(keys), realm: REALM, certificate, authenticate };
+  const common = { ...own, callee: undefined, isKnownPlace: false };
+  return new PeerLink({ ...common, ephemeralSecret: random(32), ...change });
 }
 
 const callBob = { callee: { nodeId: "bob", key: BOB.publicKey } };
@@ -153,6 +155,20 @@ test.each(strangers)("a caller with $name is refused without an answer", ({ chan
   const bob = link(BOB);
   bob.receive(link(ALICE, { ...callBob, ...change }).takeAnswer());
   expect([bob.fault, bob.takeAnswer().length]).toEqual([fault as never, 0]);
+});
+
+test("a caller from a peer's place that cannot be understood hears of which realm the callee is", () => {
+  const other = new KeyPair(random(32));
+  const caller = link(ALICE, { callee: { nodeId: "bob", key: other.publicKey } });
+  const bob = link(BOB, { isKnownPlace: true });
+  bob.receive(caller.takeAnswer());
+  const answer = bob.takeAnswer();
+  expect([bob.fault, answer.length]).toEqual(["handshake", 2 + 32]);
+  for (const byte of answer) {
+    expect(caller.fault).toBeUndefined();
+    caller.receive(Uint8Array.of(byte));
+  }
+  expect([caller.fault, caller.otherRealm]).toEqual(["realm", REALM]);
 });
 
 test("a caller refuses whoever answers with another identity", () => {

@@ -29,7 +29,6 @@ import {
   encodeHandshakeClear,
   encodeHandshakePayload,
   INITIATION,
-  RESPONSE,
 } from "../../src/wire/handshake-message.ts";
 import { Prng } from "../prng.ts";
 import { configOf, contractOf, SECRET_A, SECRET_B, TAGS, TENANT_A } from "./setup.ts";
@@ -67,6 +66,7 @@ function planOf(changes: Partial<HandshakePlan>): HandshakePlan {
     applicationTag: TAGS[1]?.bytes ?? new Uint8Array(16),
     stamp: stampOf(stampWall as WallMillis),
     ephemeralSecret: new Uint8Array(32).fill(0xe1),
+    wrappedSecret: new Uint8Array(32).fill(0xf1),
     ...changes,
   };
 }
@@ -80,7 +80,7 @@ export function forgeInitiation(forgery: Forgery = {}): Uint8Array {
   const receiver = forgery.receiver ?? KEYS_B.publicKey;
   const written = writeInitiation(identity, receiver, planOf(forgery.plan ?? {}));
   if (written === undefined) throw new Error("the receiver's key is a point of low order");
-  writeMacs(INITIATION, written.message, {
+  writeMacs(written.form, written.message, {
     mac1Key: mac1KeyOf(forgery.mac1Receiver ?? receiver),
     cookie: forgery.cookie,
   });
@@ -112,7 +112,7 @@ export function forgeToken(token: Uint8Array, cookie: Uint8Array): Uint8Array {
   const written = noise.write(encodeHandshakePayload(payload), plan.ephemeralSecret);
   if (written === undefined) throw new Error("B's key is a point of low order");
   const none = new Uint8Array(16);
-  const sealed = { ...clear, noise: written, mac1: none, mac2: none };
+  const sealed = { ...clear, noise: written, wrapped: new Uint8Array(0), mac1: none, mac2: none };
   const message = encodeHandshake(INITIATION, sealed);
   writeMacs(INITIATION, message, { mac1Key: mac1KeyOf(KEYS_B.publicKey), cookie });
   return message;
@@ -133,7 +133,7 @@ export function forgeResponse(
   const plan = { receiverIndex: message.senderIndex, role: 1 as Role, ...forgery.plan };
   const written: WrittenHandshake | undefined = writeResponse(answering, read.noise, planOf(plan));
   if (written === undefined) throw new Error("the initiator's key is a point of low order");
-  writeMacs(RESPONSE, written.message, {
+  writeMacs(written.form, written.message, {
     mac1Key: mac1KeyOf(forgery.mac1Receiver ?? KEYS_A.publicKey),
     cookie: undefined,
   });

@@ -93,7 +93,8 @@ const initiations: readonly Row[] = [
   },
   { name: "DATA", reason: "flag", outputs: () => withBytes(0, 0x15) },
   { name: "flag 0", reason: "flag", outputs: () => withBytes(0, 0x10) },
-  { name: "rsa256", reason: "next-header", outputs: () => withBytes(1, 4) },
+  { name: "rsa256 without what is wrapped", reason: "length", outputs: () => withBytes(1, 4) },
+  { name: "next header 6", reason: "next-header", outputs: () => withBytes(1, 6) },
   {
     name: "next header 0",
     reason: "next-header",

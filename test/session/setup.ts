@@ -1,8 +1,9 @@
 /**
  * Contracts, tags and agents for the simulations: two agents of one tenant, unless told otherwise.
  */
-import { ascii } from "../../src/bytes.ts";
+import { ascii, concat } from "../../src/bytes.ts";
 import { type Contract, type GenerationSecret, parseContract } from "../../src/session/contract.ts";
+import type { RsaKeyPair } from "../../src/session/rsa-wrap.ts";
 import type { SessionsConfig } from "../../src/session/session-api.ts";
 import { KeyPair } from "../../src/session/x25519.ts";
 import type { PeerIndex, TagIndex } from "../../src/units.ts";
@@ -43,6 +44,14 @@ export function contractOf(
     },
     secrets,
   );
+}
+
+/** An `rsa256` contract with this key pair. */
+export function rsaContract(rsa: RsaKeyPair): Contract {
+  const { generation, secret } = secretOf(1);
+  return contractOf({ encryption_algo: "rsa256" }, [
+    { generation, secret: concat(secret, rsa.der) },
+  ]);
 }
 
 export const SECOND_SC_ID = "b156fe4c-27af-4692-b205-58ad201c5cf9";

@@ -3,7 +3,8 @@
  *     bun test/vectors/make-vectors.ts
  * vectors.test.ts recomputes them, so a change of the wire shows as a change of these files.
  */
-import { ascii, toHex } from "../../src/bytes.ts";
+import { readFileSync } from "node:fs";
+import { ascii, fromHex, toHex } from "../../src/bytes.ts";
 import {
   type Contract,
   type ContractUse,
@@ -27,13 +28,15 @@ import {
   writeResponse,
 } from "../../src/session/key-agreement.ts";
 import { mac1KeyOf, writeMacs } from "../../src/session/mac.ts";
+import { RsaKeyPair } from "../../src/session/rsa-wrap.ts";
 import { KeyPair } from "../../src/session/x25519.ts";
 import type { Micros } from "../../src/units.ts";
 import { dataHeaderToProve } from "../../src/wire/data-frame.ts";
-import { decodeHandshake, INITIATION, RESPONSE } from "../../src/wire/handshake-message.ts";
+import { decodeHandshake, type HandshakeForm } from "../../src/wire/handshake-message.ts";
 import { encodeUnknownIndexHint } from "../../src/wire/reject-message.ts";
 
-type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
+type JsonObject = { readonly [name: string]: Json };
+type Json = string | number | boolean | null | readonly Json[] | JsonObject;
 
 /** Bytes that count up from `first`. */
 function counting(first: number, sizeBytes: number): Uint8Array {
@@ -96,7 +99,7 @@ function useJson({ contract, generation }: ContractUse): Json {
   };
 }
 
-function decoded(form: typeof INITIATION, bytes: Uint8Array) {
+function decoded(form: HandshakeForm, bytes: Uint8Array) {
   const message = decodeHandshake(form, bytes);
   if (typeof message === "string") throw new Error(`vector does not decode: ${message}`);
   return message;
@@ -111,20 +114,24 @@ function planOf(changes: Partial<HandshakePlan> & Pick<HandshakePlan, "use">): H
     applicationTag: APPLICATION_TAG.subarray(0, 16),
     stamp: INITIATOR_STAMP,
     ephemeralSecret: counting(0x81, 32),
+    wrappedSecret: new Uint8Array(32),
     ...changes,
   };
 }
 
-function handshake(sc1: ContractUse, sc2: ContractUse): Json {
+type Wrapped = readonly [Partial<HandshakePlan>, Partial<HandshakePlan>];
+const PLAIN: Wrapped = [{}, {}];
+
+function handshake(sc1: ContractUse, sc2: ContractUse, wrapped: Wrapped = PLAIN): JsonObject {
   const initiator = { keys: INITIATOR, tenantTag: TENANT_TAG };
   const responder = { keys: RESPONDER, tenantTag: TENANT_TAG };
-  const sent = writeInitiation(initiator, RESPONDER.publicKey, planOf({ use: sc1 }));
+  const sent = writeInitiation(initiator, RESPONDER.publicKey, planOf({ use: sc1, ...wrapped[0] }));
   if (sent === undefined) throw new Error("vector: initiation");
-  writeMacs(INITIATION, sent.message, {
+  writeMacs(sent.form, sent.message, {
     mac1Key: mac1KeyOf(RESPONDER.publicKey),
     cookie: counting(0x70, 16),
   });
-  const read = readInitiation(responder, decoded(INITIATION, sent.message), sc1);
+  const read = readInitiation(responder, decoded(sent.form, sent.message), sc1);
   if (typeof read === "string") throw new Error("vector: initiation does not open");
   const answer = writeResponse(
     responder,
@@ -137,12 +144,13 @@ function handshake(sc1: ContractUse, sc2: ContractUse): Json {
       first: false,
       stamp: RESPONDER_STAMP,
       ephemeralSecret: counting(0xc1, 32),
+      ...wrapped[1],
     }),
   );
   if (answer === undefined) throw new Error("vector: response");
   const mac1Key = mac1KeyOf(INITIATOR.publicKey);
-  writeMacs(RESPONSE, answer.message, { mac1Key, cookie: undefined });
-  const opened = readResponse(sent.noise, decoded(RESPONSE, answer.message), sc2);
+  writeMacs(answer.form, answer.message, { mac1Key, cookie: undefined });
+  const opened = readResponse(sent.noise, decoded(answer.form, answer.message), sc2);
   if (typeof opened === "string") throw new Error("vector: response does not open");
   const keys = sessionKeys(
     opened.noise,
@@ -193,6 +201,43 @@ function handshakes(): Json {
     ],
   ] as const;
   return suites.map(([first, second]) => handshake(useOf(SC_1, first, 3), useOf(SC_2, second, 7)));
+}
+
+/**
+ * RSA-OAEP is randomised: the key pair and what it made of the two secrets stand in the published
+ * file, and all else follows from them.
+ */
+function rsaHandshake(): Json {
+  const path = `${import.meta.dir}/rsa256.json`;
+  const [published] = JSON.parse(readFileSync(path, "utf8")).vectors as Record<string, string>[];
+  const given = (name: string) => fromHex(published?.[name] ?? "") ?? new Uint8Array(0);
+  const rsa = RsaKeyPair.fromDer(given("rsa_private_key"));
+  const secrets = [counting(0x11, 32), counting(0x31, 32)] as const;
+  const useWith = (scId: string, number: number, wrapped: Uint8Array): ContractUse => {
+    const { contract, generation } = useOf(scId, ["aes-256-gcm", "sha256", "integrity"], number);
+    const fixed: RsaKeyPair = Object.assign(Object.create(rsa), {
+      wrap: () => wrapped,
+      unwrap: (block: Uint8Array) => rsa.unwrap(block),
+    });
+    return {
+      contract: { ...contract, algorithm: "rsa256" },
+      generation: { ...generation, rsa: fixed },
+    };
+  };
+  const [first, second] = [given("wrapped_by_initiator"), given("wrapped_by_responder")];
+  return [
+    {
+      rsa_private_key: toHex(rsa.der),
+      initiator_wrapped_secret: toHex(secrets[0]),
+      wrapped_by_initiator: toHex(first),
+      responder_wrapped_secret: toHex(secrets[1]),
+      wrapped_by_responder: toHex(second),
+      ...handshake(useWith(SC_1, 3, first), useWith(SC_2, 7, second), [
+        { wrappedSecret: secrets[0] },
+        { wrappedSecret: secrets[1] },
+      ]),
+    },
+  ];
 }
 
 const ADDRESSES = {
@@ -323,6 +368,7 @@ export function makeVectors(): Readonly<Record<string, Json>> {
     "data.json": dataPackets(),
     "cookie.json": cookies(),
     "reject.json": rejects(),
+    "rsa256.json": rsaHandshake(),
   };
 }
 
