@@ -10,11 +10,14 @@ import { ensureKeys } from "../../src/channel/agent-folder.ts";
 import { fetchState } from "../../src/channel/update-client.ts";
 import { LedgerProcess } from "../../src/node/ledger-process.ts";
 import { openJournal } from "../../src/node/store-journal.ts";
+import type { AbsEvent } from "../../src/observe/event-log.ts";
 import { ManagerSite } from "./manager-site.ts";
 import { freePort } from "./ssh-site.ts";
 
 let site: ManagerSite;
 const nodes: LedgerProcess[] = [];
+/** Events of the nodes. */
+const told: AbsEvent[] = [];
 
 beforeAll(async () => {
   site = await ManagerSite.open();
@@ -41,7 +44,7 @@ function callingDir(above = ""): string {
 
 async function runNode(dir: string): Promise<LedgerProcess> {
   const listen = { host: "127.0.0.1", port: await freePort() };
-  const events = { write: () => {} };
+  const events = { write: (event: AbsEvent) => told.push(event) };
   const node = await LedgerProcess.start({ role: "validator", dir, listen, events, openJournal });
   nodes.push(node);
   return node;
@@ -90,6 +93,9 @@ test("a second agent joins by the vote of the first, and a revoked one leaves th
   await site.command("agents", "revoke", "b", "--reason", "stolen");
   await until(() => chain()?.members.get(nodeId)?.revokedFrom !== undefined);
   expect(chain()?.members.get(nodeId)?.revokedBy).toBe("master");
+  // The word of it went to the peers, beside the block.
+  const word = { event: "peer-revoked", node_id: nodeId, reason: "stolen" };
+  await until(() => told.some((event) => Bun.deepMatch(word, event)));
 }, 60_000);
 
 test("what happened while the ledger was away is proposed when the manager is back", async () => {
