@@ -33,6 +33,8 @@ const ENTRIES = ["src/cli/main.ts", "src/agent/worker.ts", "src/agent/ledger-wor
 /** Files that the program does not use yet: what they wait for. */
 const WAITING: Readonly<Record<string, string>> = {
   "src/bench/oracle-input.ts": "test/oracle runs abs-oracle with it",
+  "src/channel/manager-link.ts": "abs agent follow",
+  "src/ssh/cpu-features.ts": "tsconfig.json gives it to ssh2",
 };
 
 /** A test's title is one sentence, and stays on its line. */
@@ -40,14 +42,17 @@ const TITLE = /^\s*(test|describe)(\.each\(\w+\))?\([`"]/;
 
 const SHARED = ["errors", "units", "bytes"];
 const PARTS =
-  "dataplane session dpi capture policy takeover chain peer wire store observe native".split(" ");
+  "dataplane session dpi capture policy takeover chain peer ssh wire store observe native".split(
+    " ",
+  );
 /** Parts that other parts may import: codecs, what is stored, how native code is opened. */
 const OPEN_PARTS = ["wire", "store", "native"];
 /**
  * A role may drive one to its right, as a bench drives a lab, and a lab an agent. What the running
- * node of the ledger is, manager, validator and agent share: it is the role `node`.
+ * node of the ledger is, manager, validator and agent share: it is the role `node`; what manager
+ * and agent say to each other is `channel`.
  */
-const ROLES = ["bench", "lab", "sim", "manager", "validator", "agent", "node", "sig"];
+const ROLES = ["bench", "lab", "sim", "manager", "validator", "agent", "channel", "node", "sig"];
 /** Processes of different machines: these never import each other. */
 const APART = ["manager", "validator", "agent"];
 

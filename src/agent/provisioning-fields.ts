@@ -6,12 +6,13 @@
 
 import { toHex } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
+import type { KnownNames } from "../policy/policy.ts";
 import { type Contract, PSK_BYTES, parseContract } from "../session/contract.ts";
 import { isZero, KeyPair } from "../session/x25519.ts";
 import type { DocumentMap, DocumentNode } from "../store/document.ts";
 import { readHex, readSecret } from "../store/secret-file.ts";
 import type { TagIndex } from "../units.ts";
-import { formatAddress, type IpAddress, parseAddress } from "../wire/ip-text.ts";
+import { formatAddress, type IpAddress, isUnicast, parseAddress } from "../wire/ip-text.ts";
 import { KEY_BYTES, TAG_BYTES } from "./keys.ts";
 
 /** A private key, if any, follows the pre-shared key (session/contract.ts). */
@@ -326,6 +327,13 @@ function readName(node: DocumentNode): string {
   return NAME.test(text) ? text : node.fail(`"${text}" is not a name.`, remedy);
 }
 
+/** Names of agents and groups that a policy may use though no peer has them. */
+export function readKnown(node: DocumentNode | undefined): KnownNames | undefined {
+  if (node === undefined) return undefined;
+  const map = node.map(["agents", "groups"]);
+  return { agents: readNames(map.get("agents")), groups: readNames(map.get("groups")) };
+}
+
 function readNames(node: DocumentNode | undefined): string[] {
   return [...new Set((node?.list() ?? []).map(readName))];
 }
@@ -371,15 +379,4 @@ function readAddresses(node: DocumentNode): IpAddress[] {
     if (!isUnicast(address)) item.fail(`"${text}" is not a host's address.`, "Name a unicast one.");
     return address;
   });
-}
-
-/** Not unspecified, loopback, multicast or broadcast. */
-function isUnicast({ version, words }: IpAddress): boolean {
-  const [word0, word1, word2, word3] = words;
-  if (version === 4) {
-    const first = word3 >>> 24;
-    return first !== 0 && first !== 127 && first < 224;
-  }
-  if (word0 >>> 24 === 0xff) return false;
-  return word0 !== 0 || word1 !== 0 || word2 !== 0 || word3 > 1;
 }

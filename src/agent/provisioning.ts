@@ -13,7 +13,7 @@ import { librarySignature } from "../dpi/library.ts";
 import { loadSignatures, readSignature } from "../dpi/schema.ts";
 import type { AppSignature } from "../dpi/signature.ts";
 import { compilePolicy } from "../policy/compile.ts";
-import type { Policy, PolicyNames } from "../policy/policy.ts";
+import type { KnownNames, Policy, PolicyNames } from "../policy/policy.ts";
 import { loadPolicy, readPolicy } from "../policy/schema.ts";
 import type { Contract } from "../session/contract.ts";
 import { type DocumentNode, loadDocument, parseDocument } from "../store/document.ts";
@@ -26,6 +26,7 @@ import {
   type Peer,
   readCarrierSettings,
   readContracts,
+  readKnown,
   readOwnNode,
   readPeers,
   readTags,
@@ -51,6 +52,8 @@ export interface Provisioning {
   readonly policy: Policy;
   /** Addresses of other tenants. */
   readonly otherTenants: readonly IpRange[];
+  /** Names that the policy may use though no peer has them. */
+  readonly known?: KnownNames;
   /** SHA-256, in hex, of what gives PeerIndex and TagIndex their meaning: a saved flow table is
    * only reused when it is the same. */
   readonly digest: string;
@@ -68,6 +71,7 @@ const KEYS = [
   "signatures",
   "policy",
   "otherTenants",
+  "known",
 ] as const;
 
 /**
@@ -92,9 +96,9 @@ export function loadUncompiled(file: string): Provisioning {
 
 /** What the policy compiler needs to know of this file. */
 export function policyNames(
-  provisioning: Pick<Provisioning, "node" | "peers" | "tags" | "otherTenants">,
+  provisioning: Pick<Provisioning, "node" | "peers" | "tags" | "otherTenants" | "known">,
 ): PolicyNames {
-  const { node, peers, tags, otherTenants } = provisioning;
+  const { node, peers, tags, otherTenants, known } = provisioning;
   return {
     own: {
       id: node.id,
@@ -105,6 +109,7 @@ export function policyNames(
     peers,
     apps: tags.map(({ name }) => name),
     otherTenants,
+    ...(known === undefined ? {} : { known }),
   };
 }
 
@@ -131,6 +136,7 @@ function readProvisioning(node: DocumentNode, compiles = true): Provisioning {
   const policy = readPolicyEntry(map.need("policy"));
   const otherNode = map.get("otherTenants");
   const otherTenants = otherNode === undefined ? [] : readCidrs(otherNode);
+  const known = readKnown(map.get("known"));
   const provisioning: Provisioning = {
     file: node.file,
     node: own,
@@ -143,6 +149,7 @@ function readProvisioning(node: DocumentNode, compiles = true): Provisioning {
     signatures,
     policy,
     otherTenants,
+    ...(known === undefined ? {} : { known }),
     digest: meaningOf(own, tenant, tags, peers),
   };
   if (peers.length > 0 && (ledger?.contracts ?? contracts).length === 0) {

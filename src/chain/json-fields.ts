@@ -33,6 +33,11 @@ export class JsonFields {
     return this.left.has(name) && this.fields[name] === text;
   }
 
+  /** As it is, for a reader of its own; undefined: it is not there. */
+  value(name: string): JsonValue | undefined {
+    return this.take(name);
+  }
+
   integer(name: string, min: number, max: number): number {
     const value = this.take(name);
     const isWhole = typeof value === "number" && Number.isSafeInteger(value);

@@ -18,6 +18,7 @@ import { keepMemoryPrivate } from "../native/private-memory.ts";
 import { EventLog } from "../observe/event-log.ts";
 import { runGuard } from "../takeover/guard.ts";
 import { recoverLeftover } from "../takeover/recovery.ts";
+import { enrollCommand, syncCommand } from "./agent-enroll.ts";
 import { agentReload } from "./agent-reload.ts";
 import { notes } from "./notes.ts";
 
@@ -272,6 +273,8 @@ export const agentCommand = defineCommand({
   meta: { name: "agent", description: "the agent in a VM" },
   subCommands: {
     run,
+    enroll: enrollCommand,
+    sync: syncCommand,
     status,
     reload: agentReload,
     restore,

@@ -12,6 +12,7 @@ import { doctorCommand } from "./doctor.ts";
 import { keysCommand } from "./keys.ts";
 import { labCommand } from "./lab.ts";
 import { ledgerCommand } from "./ledger.ts";
+import { managerCommand } from "./manager.ts";
 import { notes } from "./notes.ts";
 import { policyCommand } from "./policy.ts";
 import { sigCommand } from "./sig.ts";
@@ -28,6 +29,7 @@ const main: CommandDef = defineCommand({
   },
   subCommands: {
     agent: agentCommand,
+    manager: managerCommand,
     keys: keysCommand,
     policy: policyCommand,
     sig: sigCommand,

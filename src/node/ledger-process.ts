@@ -35,6 +35,8 @@ export type ProcessOptions = {
   readonly listen: { readonly host: string; readonly port: number } | undefined;
   readonly events: NodeLog;
   readonly openJournal: OpenJournal;
+  /** Instead of those in the folder: the manager's are sealed in its database. */
+  readonly keys?: OwnKeys;
   /** How often the disk and peers are compared. */
   readonly checkPeriodMs?: number;
   /** Whoever starts it holds the folder's lock already: a thread that died would keep its own. */
@@ -133,7 +135,7 @@ export class LedgerProcess {
     const { dir, role } = options;
     const work = noWork();
     const crypto = countedCrypto(createLedgerCrypto(), work);
-    const { keys, genesis } = loadNode(dir, role, crypto);
+    const { keys, genesis } = loadNode(dir, role, crypto, options.keys);
     if (options.isLocked !== true) lockFolder(fileIn(dir, "lock"));
     return new LedgerProcess(options, keys, genesis, crypto, work);
   }
@@ -224,8 +226,9 @@ export function loadNode(
   dir: string,
   role: ProcessOptions["role"],
   crypto: LedgerCrypto,
+  given?: OwnKeys,
 ): { readonly keys: OwnKeys; readonly genesis: ChainState } {
-  const keys = loadKeys(fileIn(dir, "keys"));
+  const keys = given ?? loadKeys(fileIn(dir, "keys"));
   const genesis = loadGenesis(dir, crypto);
   requireRole(role, keys, genesis, dir);
   requireOwnChain(keys, genesis, dir);

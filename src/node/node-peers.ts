@@ -5,6 +5,7 @@
  */
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { Verifier } from "../chain/crypto-interface.ts";
+import type { SignedCertificate } from "../chain/identity-certificate.ts";
 import { encodeIntroduction } from "../chain/introduction.ts";
 import type { NodeId, PublicKey, Term } from "../chain/ledger-units.ts";
 import { decodeMessage } from "../chain/message-codec.ts";
@@ -144,6 +145,16 @@ export class NodePeers {
       const shown = { node_id: nodeId, is_connected: isConnected, frames_lost: lost };
       return mode === undefined ? shown : { ...shown, mode };
     });
+  }
+
+  /** Nodes that the manager has certified since: they are called, and others told of them. */
+  learn(certificates: readonly SignedCertificate[]): void {
+    for (const signed of certificates) this.#identities.learn(signed);
+  }
+
+  /** Peers whose connection stands. */
+  connected(): NodeId[] {
+    return this.#channel.connected() as NodeId[];
   }
 
   /** By the master, of whom it has revoked. */

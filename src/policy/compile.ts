@@ -118,12 +118,14 @@ function checkNames(rule: PolicyRule, names: PolicyNames): void {
   }
   for (const party of [rule.from, rule.to]) {
     if (party.kind === "agent") {
-      const known = new Set([names.own.id, ...names.peers.map((peer) => peer.id)]);
+      const peers = names.peers.map((peer) => peer.id);
+      const known = new Set([names.own.id, ...peers, ...(names.known?.agents ?? [])]);
       for (const id of party.names) {
         if (!known.has(id)) fail(`there is no agent "${id}".`, `Agents: ${[...known].join(", ")}.`);
       }
     } else if (party.kind === "group") {
-      const known = new Set([...names.own.groups, ...names.peers.flatMap((peer) => peer.groups)]);
+      const peers = names.peers.flatMap((peer) => peer.groups);
+      const known = new Set([...names.own.groups, ...peers, ...(names.known?.groups ?? [])]);
       for (const group of party.names) {
         const all = [...known].join(", ") || "none";
         if (!known.has(group)) fail(`no agent is in the group "${group}".`, `Groups: ${all}.`);

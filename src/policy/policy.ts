@@ -103,6 +103,13 @@ export interface PolicyNames {
   readonly apps: readonly string[];
   /** Addresses of other tenants: outbound traffic to them is denied by default. */
   readonly otherTenants: readonly IpRange[];
+  /** Names that rules may use though nobody here has them: of agents to come, or revoked. */
+  readonly known?: KnownNames;
+}
+
+export interface KnownNames {
+  readonly agents: readonly string[];
+  readonly groups: readonly string[];
 }
 
 export const POLICY_DEFAULTS: PolicyDefaults = {

@@ -171,3 +171,14 @@ function parseGroups(text: string, endsAddress: boolean): number[] | undefined {
   }
   return groups;
 }
+
+/** Not unspecified, loopback, multicast or broadcast. */
+export function isUnicast({ version, words }: IpAddress): boolean {
+  const [word0, word1, word2, word3] = words;
+  if (version === 4) {
+    const first = word3 >>> 24;
+    return first !== 0 && first !== 127 && first < 224;
+  }
+  if (word0 >>> 24 === 0xff) return false;
+  return word0 !== 0 || word1 !== 0 || word2 !== 0 || word3 > 1;
+}
