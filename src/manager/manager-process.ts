@@ -9,6 +9,7 @@ import { isIP } from "node:net";
 import { toHex } from "../bytes.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { ENROLMENT_BODY_BYTES_MAX } from "../channel/enrolment-messages.ts";
+import { messageOf } from "../errors.ts";
 import { createLedgerCrypto } from "../node/ledger-crypto.ts";
 import { epochNow } from "../node/ledger-runner.ts";
 import type { EventLog } from "../observe/event-log.ts";
@@ -68,7 +69,7 @@ export class ManagerProcess {
   /** @throws AbsError of folder, database and listening */
   static async start(options: ManagerOptions): Promise<ManagerProcess> {
     const manager = new ManagerProcess(options);
-    for (const tenant of manager.state.tenants.list()) await manager.#startLedger(tenant);
+    await manager.#startLedgers();
     manager.#keepContracts();
     await manager.#listen();
     return manager;
@@ -119,6 +120,7 @@ export class ManagerProcess {
 
   #keepContracts(): void {
     const keep = (): void => {
+      void this.#startLedgers();
       for (const { name } of this.state.tenants.list()) {
         const kept = keepContracts(this.state, name);
         for (const done of kept) this.options.events.write({ ...done, tenant: name });
@@ -129,13 +131,29 @@ export class ManagerProcess {
     this.#keeper = setInterval(keep, this.options.keepMs ?? KEEP_MS);
   }
 
+  /** Those that do not run; one that cannot start now keeps none of the others from it. */
+  async #startLedgers(): Promise<void> {
+    for (const tenant of this.state.tenants.list()) {
+      if (this.#ledgers.has(tenant.name)) continue;
+      await this.#startLedger(tenant).catch((thrown) => {
+        const reason = messageOf(thrown);
+        this.options.events.write({ event: "ledger-stopped", tenant: tenant.name, reason });
+      });
+    }
+  }
+
   async #startLedger(tenant: Tenant): Promise<void> {
     const ledger = new TenantLedger({
       ...{ state: this.state, tenant, host: this.#place().host, events: this.options.events },
       dir: inFolder(this.options.dir, "ledgers"),
     });
     this.#ledgers.set(tenant.name, ledger);
-    await ledger.start();
+    try {
+      await ledger.start();
+    } catch (thrown) {
+      this.#ledgers.delete(tenant.name);
+      throw thrown;
+    }
   }
 
   /** Where to listen. */

@@ -30,7 +30,12 @@ async function addTenant(words: CommandWords, { state, who, ledgers }: CommandCo
   const recoveryPub = keysOfSecrets(recovery).ledger.signer.publicKey;
   const genesis = firstGenesis(state, name, recoveryPub);
   const tenant = state.tenants.add({ name, genesis, peerPort, author: who, now: state.now() });
-  await ledgers.start(tenant);
+  try {
+    await ledgers.start(tenant);
+  } catch (thrown) {
+    state.tenants.withdraw(name);
+    throw thrown;
+  }
   const contracts = state.tenants.contracts(name).map(({ entry }) => entry.scId);
   const value = {
     ...{ tenant: name, chain_id: tenant.chainId, peer_port: peerPort, contracts },

@@ -5,7 +5,7 @@
  * cut short has to be remembered. An agent gets stake when it has been met: one that never ran
  * would only be missed in the committee.
  */
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ChainState, newest } from "../chain/chain-state.ts";
 import { encodeContract } from "../chain/contract-entry.ts";
@@ -171,8 +171,14 @@ export class TenantLedger {
   #makeFolder(): string {
     const { state, tenant, dir: base } = this.options;
     const dir = join(base, tenant.name);
+    const genesis = state.tenants.genesisOf(tenant.name);
+    const file = fileIn(dir, "genesis");
+    // Of a tenant of this name that never came to be: its chain is another.
+    if (existsSync(file) && Buffer.compare(readFileSync(file), genesis) !== 0) {
+      rmSync(dir, { recursive: true });
+    }
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-    writeFileSync(fileIn(dir, "genesis"), state.tenants.genesisOf(tenant.name));
+    writeFileSync(file, genesis);
     if (!existsSync(fileIn(dir, "certificate"))) {
       const { place } = state.manager;
       const own = state.authority.ownCertificate(tenant, place.host, state.now());

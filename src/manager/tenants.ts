@@ -122,6 +122,22 @@ export class Tenants {
     return this.need(name);
   }
 
+  /** Takes back what add() made, before anything has come of it. */
+  withdraw(name: string): void {
+    this.database.transaction(() => {
+      this.database
+        .query(
+          `DELETE FROM contract_secret
+           WHERE sc_id IN (SELECT sc_id FROM contract WHERE tenant = ?)`,
+        )
+        .run(name);
+      for (const table of ["contract", "document", "application_tag"]) {
+        this.database.query(`DELETE FROM ${table} WHERE tenant = ?`).run(name);
+      }
+      this.database.query("DELETE FROM tenant WHERE name = ?").run(name);
+    })();
+  }
+
   /** The first port from this one on that no tenant's ledger has. */
   freePeerPort(from: number): number {
     const taken = new Set(this.list().map(({ peerPort }) => peerPort));

@@ -3,6 +3,7 @@
  * enrolment wrote: members, stake, contracts, revocation, and a manager that was away.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { type AddressInfo, createServer } from "node:net";
 import { loadProvisioning } from "../../src/agent/provisioning.ts";
 import { newest } from "../../src/chain/chain-state.ts";
 import type { NodeId } from "../../src/chain/ledger-units.ts";
@@ -63,6 +64,29 @@ test("contracts of a new tenant are sealed by the master alone", async () => {
   const [row] = (await site.command("tenant", "list")) as unknown as Record<string, unknown>[];
   expect(row).toMatchObject({ name: "t1", contracts: 2 });
   expect(row?.["chain_id"]).toMatch(/^[0-9a-f]{64}$/);
+});
+
+test("a tenant whose port is taken is not there; a manager starts without a ledger that cannot", async () => {
+  const blocker = createServer();
+  await new Promise<void>((resolve) => blocker.listen(0, "127.0.0.1", resolve));
+  const { port } = blocker.address() as AddressInfo;
+  const added = site.command("tenant", "add", "t2", "--peer-port", `${port}`);
+  expect(await added.catch((error: Error) => error.message)).toContain("[PEER_PORT_BUSY]");
+  const names = async () => {
+    const rows = (await site.command("tenant", "list")) as unknown as { name: string }[];
+    return rows.map(({ name }) => name);
+  };
+  expect(await names()).toEqual(["t1"]);
+  await new Promise((resolve) => blocker.close(resolve));
+  await site.command("tenant", "add", "t2", "--peer-port", `${port}`);
+  await site.manager?.stop();
+  const again = createServer();
+  await new Promise<void>((resolve) => again.listen(port, "127.0.0.1", resolve));
+  await site.start();
+  expect(await names()).toEqual(["t1", "t2"]);
+  expect(site.manager?.ledgerStatus("t2")).toEqual({});
+  await new Promise((resolve) => again.close(resolve));
+  await until(() => site.manager?.ledgerStatus("t2")["height"] !== undefined);
 });
 
 test("an enrolled agent becomes a member; its node reads the chain, and gets stake when it is met", async () => {
