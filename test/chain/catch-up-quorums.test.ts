@@ -40,6 +40,10 @@ function newcomer() {
     vrf,
     signatures: {
       ...signatures,
+      verify: (check: Parameters<typeof signatures.verify>[0]) => {
+        verified++;
+        return signatures.verify(check);
+      },
       verifyMany: (checks: Parameters<typeof signatures.verifyMany>[0]) => {
         verified += checks.length;
         return signatures.verifyMany(checks);
