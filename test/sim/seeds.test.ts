@@ -1,9 +1,9 @@
 /**
- * The ledger's steps under faults and lies, on all cores, the histogram printed. Other seeds each
- * time, so that no code is fitted to them: the first is printed, and SEED in the environment plays
- * them again. SEEDS says how many; `make test-long` plays 200,000. The fixed ones, so that a change
- * is compared with the last one too, come first. One seed is replayed by `abs sim --seeds 1 --seed
- * S`.
+ * The ledger's steps under faults and lies, on all cores, the histogram printed. SEED in the
+ * environment is the first seed, SEEDS how many; without it other seeds each time, so that no code
+ * is fitted to them: the first is printed. `make test` names one, so that a change is judged by
+ * what it changes; `make test-long` plays 200,000 others. The fixed ones come first. One seed is
+ * replayed by `abs sim --seeds 1 --seed S`.
  */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
