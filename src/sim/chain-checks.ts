@@ -13,7 +13,14 @@ import type { CommitMessage } from "../chain/message-types.ts";
 import { checkSeal } from "../chain/seal-check.ts";
 import { sha256 } from "../chain/sha256.ts";
 
-type Sealed = { readonly state: ChainState; readonly blockHash: BlockHash };
+type Sealed = {
+  readonly blockHash: BlockHash;
+  /**
+   * The state after it, by attempt and view of the quorum: a master whose SEAL nobody got is
+   * replaced by one who seals the same hash with votes of another view, and a child names those.
+   */
+  readonly states: Map<string, ChainState>;
+};
 
 /** What really was said and done, as the simulation knows it. */
 export type Truth = {
@@ -38,7 +45,7 @@ export class ChainChecks {
     private readonly crypto: LedgerCrypto,
     private readonly truth: Truth,
   ) {
-    this.chain = [{ state: genesis, blockHash: genesis.blockHash }];
+    this.chain = [{ blockHash: genesis.blockHash, states: new Map([["", genesis]]) }];
   }
 
   get height(): number {
@@ -46,7 +53,7 @@ export class ChainChecks {
   }
 
   stateAt(height: number): ChainState | undefined {
-    return this.chain[height]?.state;
+    return this.chain[height]?.states.values().next().value;
   }
 
   /** A block that an honest node stored; what is wrong with that, or undefined. */
@@ -55,15 +62,17 @@ export class ChainChecks {
     const known = this.chain[height];
     if (known !== undefined) {
       if (known.blockHash !== blockHash) return `two sealed hashes at height ${height} (agreement)`;
-      if (next.scd.root !== known.state.scd.root) return `another SCD at height ${height}`;
-      return undefined;
+      const first = this.stateAt(height);
+      if (next.scd.root !== first?.scd.root) return `another SCD at height ${height}`;
+      if (known.states.has(quorumPlace(block))) return undefined;
     }
-    const below = this.chain[height - 1]?.state;
+    const below = this.chain[height - 1];
     if (below === undefined) return `height ${height} was stored before ${height - 1} was sealed`;
-    return this.checkNew(block, next, below);
+    const faults = [...below.states.values()].map((state) => this.checkOn(block, next, state));
+    return faults.includes(undefined) ? undefined : faults[0];
   }
 
-  private checkNew(block: Block, next: ChainState, below: ChainState): string | undefined {
+  private checkOn(block: Block, next: ChainState, below: ChainState): string | undefined {
     const place = `the block of height ${block.core.height}`;
     const applied = applyBlock(below, block.core, block.body, this.crypto);
     if ("fault" in applied) return `${place} is not valid: ${applied.fault} ${applied.detail}`;
@@ -87,7 +96,9 @@ export class ChainChecks {
     if (other !== undefined && other !== applied.blockHash) {
       return `height ${applied.height}: sealed is not what was decided (agreement)`;
     }
-    this.chain.push({ state: withSeal(applied, seal), blockHash: applied.blockHash });
+    const { height, blockHash } = applied;
+    this.chain[height] ??= { blockHash, states: new Map() };
+    this.chain[height].states.set(quorumPlace(block), withSeal(applied, seal));
     return undefined;
   }
 
@@ -106,7 +117,7 @@ export class ChainChecks {
   /** A COMMIT that left its signer, honest or not. */
   checkCommit(commit: CommitMessage): string | undefined {
     const { height, term, attempt, view, blockHash, signer } = commit;
-    const below = this.chain[height - 1]?.state;
+    const below = this.stateAt(height - 1);
     if (below === undefined || commit.chainId !== below.chainId) return undefined;
     const committee = this.truth.committeeAt(height, attempt) ?? committeeOf(below, attempt);
     if (!committee.includes(signer)) return undefined;
@@ -119,6 +130,10 @@ export class ChainChecks {
     this.decided.set(height, blockHash);
     return undefined;
   }
+}
+
+function quorumPlace({ proof }: Block): string {
+  return `${proof.quorum.attempt} ${proof.quorum.view}`;
 }
 
 /** Nothing but the core, by the definition (design/ledger.md "Block"). */
