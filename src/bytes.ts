@@ -1,5 +1,6 @@
 /**
- * Byte strings: hexadecimal, joining, comparing. Control plane only; the hot path uses DataView.
+ * Byte strings: hexadecimal, joining, comparing, lines of a stream. Control plane only; the hot
+ * path uses DataView.
  */
 
 const encoder = new TextEncoder();
@@ -43,4 +44,18 @@ export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
   let difference = 0;
   for (let i = 0; i < left.length; i++) difference |= (left[i] ?? 0) ^ (right[i] ?? 0);
   return difference === 0;
+}
+
+/** Calls `take` with each line of a text; what no line feed ends is not told. */
+export async function eachLine(
+  stream: ReadableStream<Uint8Array>,
+  take: (line: string) => void,
+): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const bytes of stream) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) take(line);
+  }
 }

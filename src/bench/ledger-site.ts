@@ -6,6 +6,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { eachLine } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
 import type { CryptoWork } from "../node/crypto-work.ts";
 import { initLedger, MASTER_FOLDER } from "../node/ledger-init.ts";
@@ -191,19 +192,6 @@ function commandOf(pid: string): string[] {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
   } catch {
     return []; // it ended meanwhile
-  }
-}
-
-async function eachLine(
-  stream: ReadableStream<Uint8Array>,
-  onLine: (line: string) => void,
-): Promise<void> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const bytes of stream) {
-    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) onLine(line);
   }
 }
 

@@ -3,6 +3,7 @@
  * added up. A child takes every k-th seed, so that shares are alike.
  */
 import { availableParallelism } from "node:os";
+import { eachLine } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
 import { makeScenario, type ScenarioOptions } from "./scenario.ts";
 import { playScenario } from "./simulation.ts";
@@ -65,7 +66,7 @@ export async function playSeedsOnAllCores(options: SeedsOptions): Promise<SeedsR
   try {
     await Promise.all(
       children.map((child) =>
-        readLines(child.stdout, (line) => {
+        eachLine(child.stdout, (line) => {
           addTally(whole, JSON.parse(line) as Tally);
           progress(whole);
         }),
@@ -83,17 +84,4 @@ async function expectSuccess(child: Bun.Subprocess): Promise<void> {
   const code = await child.exited;
   if (code === 0) return;
   throw new AbsError("SIM_CHILD", `A part of the simulation ended with code ${code}.`);
-}
-
-async function readLines(
-  stream: ReadableStream<Uint8Array>,
-  take: (line: string) => void,
-): Promise<void> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const bytes of stream) {
-    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) take(line);
-  }
 }
