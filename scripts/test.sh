@@ -6,6 +6,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export NO_COLOR=1
+# The same random numbers each time: a change is judged by what it changes, not by luck. `long` and
+# whoever names SEED play others.
+export SEED=${SEED:-1000000}
 mkdir -p build/test
 passed=0
 failed=0
@@ -63,15 +66,16 @@ for suite in "$@"; do
     done
     run unit 900 ./src "${others[@]}"
     ;;
-  # The same seeds each time: a change is judged by them, not by luck. Others: make test-long.
-  sim) SEED=${SEED:-1000000} run sim 1200 ./test/sim ;;
+  sim) run sim 1200 ./test/sim ;;
   mutations) run mutations 1200 ./test/mutations ;;
   fuzz) run fuzz 1800 ./test/fuzz ;;
   # One process a file: each builds networks and starts programs of its own.
   ledger) each ledger 400 ;;
   e2e) each e2e 1500 ;;
   long)
+    unset SEED
     each long 3600
+    for turn in {1..40}; do run "seeds-$turn" 600 ./test/session ./test/plane ./test/chain; done
     SEEDS=200000 run sim-night 7200 ./test/sim
     ;;
   *)
