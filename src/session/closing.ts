@@ -67,6 +67,11 @@ export function closeSession(state: SessionsState, session: Session, reason: Clo
   state.notice("session-closed", { peer, tag, slot, reason, initiator });
 }
 
+/** Whether its binding's packets are sent under it. */
+export function isCurrent(state: SessionsState, session: Session): boolean {
+  return state.current.get(bindingKey(session)) === session;
+}
+
 /** The newest session that this binding's packets may be sent under. */
 export function liveSessionOf(state: SessionsState, binding: Binding): Session | undefined {
   const key = bindingKey(binding);

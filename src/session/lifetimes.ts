@@ -4,7 +4,14 @@
  * Ages are measured by the monotonic clock; ends of contracts are read off our own wall clock.
  */
 import { type EpochSeconds, type Micros, TENANT_TAG } from "../units.ts";
-import { closeSession, isBehind, isLeaving, leaveContract, retireAndClose } from "./closing.ts";
+import {
+  closeSession,
+  isBehind,
+  isCurrent,
+  isLeaving,
+  leaveContract,
+  retireAndClose,
+} from "./closing.ts";
 import { type Contract, type ContractUse, endOfUse } from "./contract.ts";
 import { abandon, startHandshake } from "./initiating.ts";
 import type { PeerConfig, TagConfig } from "./session-api.ts";
@@ -40,7 +47,7 @@ export function ageSession(state: SessionsState, session: Session): void {
  * new one stands.
  */
 function renew(state: SessionsState, session: Session, wallSeconds: number): void {
-  if (!session.initiator && !isLeaving(session)) return;
+  if (!session.initiator && !needsHelp(state, session)) return;
   if (state.now >= session.renewAt) {
     startHandshake(state, session, session);
   } else if (wallSeconds >= session.movesAt) {
@@ -50,6 +57,11 @@ function renew(state: SessionsState, session: Session, wallSeconds: number): voi
     session.renewAt = state.now;
     startHandshake(state, session, session);
   }
+}
+
+/** Whether it has to leave its contract and nothing has taken its place yet. */
+function needsHelp(state: SessionsState, session: Session): boolean {
+  return isLeaving(session) && isCurrent(state, session);
 }
 
 /** Contracts that came to their end by our clock just now. */

@@ -4,7 +4,7 @@
  * unauthenticated ends anything: the most it does is one handshake beside the session.
  */
 import type { Micros, PeerIndex } from "../units.ts";
-import { retireAndClose } from "./closing.ts";
+import { isCurrent, retireAndClose } from "./closing.ts";
 import { confirm, UNCONFIRMED_MICROS } from "./establishing.ts";
 import { startHandshake } from "./initiating.ts";
 import type { SessionActivity } from "./session-api.ts";
@@ -103,10 +103,6 @@ function haveProven(state: SessionsState, session: Session): void {
 function speak(state: SessionsState, session: Session): void {
   session.lastSpoke = state.now;
   state.emit({ type: "keepalive", slot: session.slot });
-}
-
-function isCurrent(state: SessionsState, session: Session): boolean {
-  return state.current.get(bindingKey(session)) === session;
 }
 
 /** Somebody says that the peer does not know our session: see, by one handshake beside it. */
