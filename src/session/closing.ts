@@ -84,8 +84,8 @@ export function liveSessionOf(state: SessionsState, binding: Binding): Session |
 }
 
 function leaveBinding(state: SessionsState, session: Session): void {
+  if (!isCurrent(state, session)) return;
   const key = bindingKey(session);
-  if (state.current.get(key) !== session) return;
   state.current.delete(key);
   const next = liveSessionOf(state, session);
   if (next === undefined) return;
