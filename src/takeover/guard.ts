@@ -6,15 +6,7 @@
  * `closed` keeps the VM cut off, holding the namespace until an agent or `abs agent restore` takes
  * over. No event loop, no timers: it sits in one blocking read.
  */
-import {
-  closeSync,
-  existsSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, existsSync, readSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { messageOf } from "../errors.ts";
 import { ignoreSignals, leaveSession } from "./libc.ts";
@@ -25,6 +17,7 @@ import {
   loadState,
   lockStateDir,
   namespacePath,
+  readIfThere,
   statePath,
   type TakeoverState,
 } from "./state-file.ts";
@@ -69,8 +62,8 @@ export function runGuard(stateDir: string): number {
 
 /** Whether no guard of a later agent has taken our place: its number is in the file then. */
 function isOnDuty(stateDir: string): boolean {
-  const path = guardPidPath(stateDir);
-  return !existsSync(path) || readFileSync(path, "utf8").trim() === `${process.pid}`;
+  const owner = readIfThere(guardPidPath(stateDir));
+  return owner === undefined || owner.trim() === `${process.pid}`;
 }
 
 /** A line from the agent; what there is of it when the agent is gone. */

@@ -3,7 +3,7 @@
  * this is for when the guard died too, or keeps the VM cut off (`onStop: closed`): the next start
  * resumes from here, and `abs agent restore --state DIR` gives the interface back.
  */
-import { closeSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, rmSync } from "node:fs";
 import { AbsError } from "../errors.ts";
 import { readAddresses } from "./addresses.ts";
 import { guardPidPath } from "./guard.ts";
@@ -15,6 +15,7 @@ import {
   loadState,
   lockStateDir,
   namespacePath,
+  readIfThere,
   removeState,
   type TakeoverState,
 } from "./state-file.ts";
@@ -82,9 +83,9 @@ function discard(stateDir: string): void {
 }
 
 function guardPid(stateDir: string): number | undefined {
-  const path = guardPidPath(stateDir);
-  if (!existsSync(path)) return undefined;
-  const pid = Number.parseInt(readFileSync(path, "utf8"), 10);
+  const text = readIfThere(guardPidPath(stateDir));
+  if (text === undefined) return undefined;
+  const pid = Number.parseInt(text, 10);
   return Number.isInteger(pid) && pid > 1 ? pid : undefined;
 }
 

@@ -91,9 +91,10 @@ export function bootSeconds(): number {
 /** The state of an earlier take-over in this directory, or undefined. */
 export function loadState(stateDir: string): TakeoverState | undefined {
   const path = statePath(stateDir);
-  if (!existsSync(path)) return undefined;
   try {
-    const state: unknown = JSON.parse(readFileSync(path, "utf8"));
+    const text = readIfThere(path);
+    if (text === undefined) return undefined;
+    const state: unknown = JSON.parse(text);
     if (isState(state)) return state;
     throw new AbsError("TAKEOVER_STATE", "it is not of this version");
   } catch (thrown) {
@@ -104,6 +105,19 @@ export function loadState(stateDir: string): TakeoverState | undefined {
         "back by hand, then remove the file.",
       thrown,
     );
+  }
+}
+
+/**
+ * A file's text; undefined where there is none. Not by existsSync(): the file may go in between,
+ * and a guard that ends of it takes the interface with it.
+ */
+export function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw thrown;
   }
 }
 
