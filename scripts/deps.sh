@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Builds libpcap.a, libnuma.a and libsecp256k1.a as position-independent code into build/deps,
-# because Debian's own static builds of these cannot go into a shared object. Source: `apt-get
-# source` through a deb-src copy of the machine's own package sources, kept under build/: /etc/apt
-# is untouched. libpcap is configured without D-Bus, Bluetooth, USB, RDMA and netlink helpers: the
-# shim only reads and writes capture files and kernel interfaces. Does nothing when build/deps/done
-# was written by this text.
+# Builds libpcap.a, libnuma.a, libsecp256k1.a and libedwards25519.a (libsodium's group) as
+# position-independent code into build/deps, because Debian's own static builds of the first three
+# cannot go into a shared object, and the last one's headers are not in its package. Source:
+# `apt-get source` through a deb-src copy of the machine's own package sources, kept under build/:
+# /etc/apt is untouched. libpcap is configured without D-Bus, Bluetooth, USB, RDMA and netlink
+# helpers: the shim only reads and writes capture files and kernel interfaces. Does nothing when
+# build/deps/done was written by this text.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deps=$PWD/build/deps
 recipe=$(sha256sum <scripts/deps.sh)
 [ "$(cat "$deps/done" 2>/dev/null)" = "$recipe" ] && exit 0
-echo "setup: building libpcap, libnuma and libsecp256k1 as position-independent code"
+echo "setup: building libpcap, libnuma, libsecp256k1, libsodium as position-independent code"
 
 work=$deps/work
 rm -rf "$deps"
@@ -28,7 +29,8 @@ done
 apt_options=(-q -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$work/sources"
   -o "Dir::State::Lists=$work/lists" -o APT::Sandbox::User=root)
 apt-get "${apt_options[@]}" update >"$work/apt.log" 2>&1 || { cat "$work/apt.log" >&2; exit 1; }
-(cd "$work" && apt-get "${apt_options[@]}" source libpcap numactl libsecp256k1 >>apt.log 2>&1) ||
+(cd "$work" && apt-get "${apt_options[@]}" source libpcap numactl libsecp256k1 libsodium \
+  >>apt.log 2>&1) ||
   { cat "$work/apt.log" >&2; exit 1; }
 
 (
@@ -63,6 +65,20 @@ apt-get "${apt_options[@]}" update >"$work/apt.log" 2>&1 || { cat "$work/apt.log
   done
   ar rcs "$deps/lib/libsecp256k1.a" secp256k1.o precomputed_ecmult.o precomputed_ecmult_gen.o
 ) >"$work/libsecp256k1.log" 2>&1 || { tail -30 "$work/libsecp256k1.log" >&2; exit 1; }
+
+(
+  # The group of edwards25519 and what it calls, with the headers inside libsodium that declare it
+  # (c/edwards_shim.c says why not its public functions). HAVE_TI_MODE: limbs of 51 bits in 64.
+  cd "$work"/libsodium-*/src/libsodium
+  for source in crypto_core/ed25519/ref10/ed25519_ref10 sodium/utils; do
+    gcc -O2 -fPIC -w -Iinclude/sodium -fvisibility=hidden -DCONFIGURED=1 -DSODIUM_STATIC=1 \
+      -DHAVE_TI_MODE=1 -DNATIVE_LITTLE_ENDIAN=1 -DHAVE_EXPLICIT_BZERO=1 -ffunction-sections \
+      -fdata-sections -c "$source.c" -o "$(basename "$source").o"
+  done
+  ar rcs "$deps/lib/libedwards25519.a" ed25519_ref10.o utils.o
+  mkdir -p "$deps/include/sodium"
+  cp -r include/sodium/{private,export.h,utils.h} "$deps/include/sodium/"
+) >"$work/libsodium.log" 2>&1 || { tail -30 "$work/libsodium.log" >&2; exit 1; }
 
 rm -rf "$work"
 echo "$recipe" >"$deps/done"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what build, lab, benches and tests need on Debian 12: packages of the distribution, the
-# npm packages of package-lock.json (Bun among them; no install script is run), and libpcap, libnuma
-# and libsecp256k1 as position-independent code. Does nothing, in a fraction of a second, when all
-# is there.
+# npm packages of package-lock.json (Bun among them; no install script is run), and libpcap,
+# libnuma, libsecp256k1 and the curve of libsodium as position-independent code. Does nothing, in a
+# fraction of a second, when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,14 +11,22 @@ packages=(
   gcc g++ make pkg-config dpkg-dev flex bison binutils clang
   libdpdk-dev libhyperscan-dev libipsec-mb-dev libsecp256k1-dev
   # the lab, the benches and the tests: networks
-  iproute2 ethtool iputils-ping nftables procps util-linux tcpdump tshark
+  iproute2 ethtool iputils-ping netcat-openbsd nftables procps util-linux tcpdump tshark
   # traffic: programs that nobody here wrote
   iperf3 curl nginx-light redis-server redis-tools postgresql postgresql-client
   mariadb-server mariadb-client openssh-server openssh-client
+  # the switch that quarantine is tested with
+  openvswitch-switch
+  # where events and metrics go (test/events/)
+  rsyslog rsyslog-gnutls nats-server prometheus
   # faults of the ledger's processes: kills at syncs, clocks that are wrong (test/ledger/)
   strace faketime
+  # the console's pages, in a browser and with a font
+  chromium fonts-dejavu-core
   # the shells that completions are made for
   zsh fish
+  # the Debian package: its checker, a system that it is installed on, manual pages
+  lintian debootstrap systemd-container groff-base
   # the model of agreement (docs/model/)
   spin
   # what the figures are compared with

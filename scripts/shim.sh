@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # Builds build/libabs_shim.so: the shim with DPDK, intel-ipsec-mb, Hyperscan, libpcap and libnuma
-# linked in statically, and its companion build/libabs_secp.so with libsecp256k1, so that both need
-# glibc only (checked at the end). Called by make.
+# linked in statically, and its companion build/libabs_curves.so with libsecp256k1 and libsodium's
+# edwards25519, so that both need glibc only (checked at the end). Called by make.
 #   build      build/libabs_shim.so
-#   secp       build/libabs_secp.so
+#   curves     build/libabs_curves.so
 #   check      gcc and clang, every warning an error, nothing written
 #   oracle     dist/abs-oracle: bench/oracle*.c and the shim's objects, for `abs bench`
-#   sanitize   build/shim-test, build/secp-test: test/c/*_test.c with what they drive, under address
-#              and UB sanitizers
+#   sanitize   build/shim-test, build/secp-test, build/edwards-test: test/c/*_test.c with what they
+#              drive, under address and UB sanitizers
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=${1:-build}
-secp=c/secp_shim.c
+curves=(c/secp_shim.c c/edwards_shim.c)
 sources=()
-for source in c/*_shim.c; do [ "$source" = "$secp" ] || sources+=("$source"); done
+for source in c/*_shim.c; do
+  [[ " ${curves[*]} " = *" $source "* ]] || sources+=("$source")
+done
 oracle=(bench/oracle*.c bench/forward.c)
 warnings=(-Wall -Wextra -Wconversion -Wshadow -Werror)
 flags=(-std=gnu11 -O3 -march=x86-64-v2 -fPIC -fvisibility=hidden -ffunction-sections
@@ -21,6 +23,9 @@ flags=(-std=gnu11 -O3 -march=x86-64-v2 -fPIC -fvisibility=hidden -ffunction-sect
 # DPDK's own headers do not pass these warnings: -isystem silences them there and only there. Its
 # pkg-config asks for -march=corei7, which is what x86-64-v2 is called there; ours comes last.
 read -ra dpdk <<<"$(pkg-config --cflags libdpdk | sed 's/-I/-isystem /g; s/-march=[^ ]*//')"
+# libsodium's inner headers, with the width of limbs that scripts/deps.sh compiled it for.
+sodium=(-isystem build/deps/include/sodium -DHAVE_TI_MODE=1 -DCONFIGURED=1 -DSODIUM_STATIC=1)
+curve_libraries=(build/deps/lib/libsecp256k1.a build/deps/lib/libedwards25519.a -Wl,--gc-sections)
 
 libraries=/usr/lib/x86_64-linux-gnu
 drivers=(bus_vdev bus_pci mempool_ring net_af_packet net_tap net_pcap net_ring net_null net_memif
@@ -47,7 +52,8 @@ compile() {
     object=$folder/$(basename "${source%.c}").o
     objects+=("$object")
     # shellcheck disable=SC2086
-    gcc "${flags[@]}" $extra "${warnings[@]}" "${dpdk[@]}" -c "$source" -o "$object" &
+    gcc "${flags[@]}" $extra "${warnings[@]}" "${dpdk[@]}" "${sodium[@]}" -c "$source" \
+      -o "$object" &
     jobs_started+=($!)
   done
   for job in "${jobs_started[@]}"; do wait "$job"; done
@@ -75,9 +81,10 @@ objects=()
 case $mode in
 check)
   for compiler in gcc clang; do
-    for source in "${sources[@]}" "$secp" "${oracle[@]}" test/c/*.c; do
+    for source in "${sources[@]}" "${curves[@]}" "${oracle[@]}" test/c/*.c; do
       [ ! -f "$source" ] ||
-        "$compiler" "${flags[@]}" "${warnings[@]}" "${dpdk[@]}" -fsyntax-only "$source"
+        "$compiler" "${flags[@]}" "${warnings[@]}" "${dpdk[@]}" "${sodium[@]}" -fsyntax-only \
+          "$source"
     done
   done
   ;;
@@ -85,9 +92,9 @@ build)
   compile shim "" "${sources[@]}"
   link_shared libabs_shim shim "${objects[@]}" "${link[@]}" -lm -ldl -lpthread
   ;;
-secp)
-  compile secp "" "$secp"
-  link_shared libabs_secp secp "${objects[@]}" build/deps/lib/libsecp256k1.a -Wl,--gc-sections
+curves)
+  compile curves "" "${curves[@]}"
+  link_shared libabs_curves curves "${objects[@]}" "${curve_libraries[@]}"
   ;;
 oracle)
   compile oracle "" "${oracle[@]}"
@@ -100,13 +107,15 @@ sanitize)
   compile shim-asan "$sanitizers" "${sources[@]}" test/c/shim_test.c
   g++ -fsanitize=address,undefined -o build/shim-test "${objects[@]}" "${link[@]}" \
     -lm -ldl -lpthread
-  objects=()
-  compile secp-asan "$sanitizers" "$secp" test/c/secp_test.c
-  gcc -fsanitize=address,undefined -o build/secp-test "${objects[@]}" \
-    build/deps/lib/libsecp256k1.a
+  for name in secp edwards; do
+    objects=()
+    compile curves-asan "$sanitizers" "${curves[@]}" "test/c/${name}_test.c"
+    gcc -fsanitize=address,undefined -o "build/$name-test" "${objects[@]}" \
+      "${curve_libraries[@]}"
+  done
   ;;
 *)
-  echo "usage: scripts/shim.sh build|secp|check|oracle|sanitize" >&2
+  echo "usage: scripts/shim.sh build|curves|check|oracle|sanitize" >&2
   exit 2
   ;;
 esac

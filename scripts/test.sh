@@ -1,29 +1,49 @@
 #!/usr/bin/env bash
-# Runs the named suites: unit, ledger, sim, mutations, fuzz, e2e, long. Prints each suite's seconds
-# and, as the last line, the sums: "N passed, N failed". Exit status 0 only when nothing failed. A
-# suite that crashes, runs out of time, or skips a test has failed. Logs: build/test/SUITE.log.
-# Called by make.
+# Runs the named suites: unit, ledger, sim, mutations, fuzz, e2e, console, long. Prints each
+# suite's seconds and, as the last line, the sums: "N passed, N failed". Exit status 0 only when
+# nothing failed. A suite that crashes, runs out of time, or skips a test has failed. All together
+# have SECONDS_MAX, so that the sums are told also where one hangs; `long` has no such end. Logs:
+# build/test/SUITE.log. Called by make.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export NO_COLOR=1
 # The same random numbers each time: a change is judged by what it changes, not by luck. `long` and
 # whoever names SEED play others.
 export SEED=${SEED:-1000000}
+SECONDS_MAX=4700
 mkdir -p build/test
 passed=0
 failed=0
 summary=()
 logs=()
+runner=
+trap 'kill "$runner" 2>/dev/null; exit 130' INT TERM
 
 # run NAME SECONDS_MAX PATH… - bun's tests under the paths, in one process.
 run() {
   local name=$1 seconds_max=$2 log=build/test/$1.log from=$SECONDS status pass fail
   shift 2
+  if [ "$((SECONDS_MAX - SECONDS))" -lt "$seconds_max" ]; then
+    seconds_max=$((SECONDS_MAX - SECONDS))
+  fi
+  if [ "$seconds_max" -le 0 ]; then
+    failed=$((failed + 1))
+    summary+=("$(printf '%-28s not run: %s s are over' "$name" "$SECONDS_MAX")")
+    return
+  fi
   logs+=("$log")
   echo "== $name"
-  timeout --kill-after=20 "$seconds_max" build/bun test --timeout 60000 "$@" </dev/null 2>&1 |
-    tee "$log"
-  status=${PIPESTATUS[0]}
+  timeout --kill-after=20 "$seconds_max" build/bun test --timeout 60000 "$@" \
+    </dev/null >"$log" 2>&1 &
+  runner=$!
+  # Not by a pipe: it would last as long as a program that a failed test left running.
+  tail -f -n +1 -s 0.2 --pid="$runner" "$log" &
+  local shower=$!
+  wait "$runner"
+  status=$?
+  # `timeout` has a process group of its own.
+  kill -KILL -- "-$runner" 2>/dev/null
+  wait "$shower"
   # Bun's own summary: " 12 pass", " 0 fail", " 1 skip", " 1 todo", " 1 error".
   pass=$(sum pass "$log")
   fail=$(($(sum fail "$log") + $(sum 'errors?' "$log") + $(sum '(skip|todo)' "$log")))
@@ -58,7 +78,7 @@ for suite in "$@"; do
     others=()
     for path in test/*; do
       case $path in
-      test/e2e | test/fuzz | test/ledger | test/long | test/sim | test/mutations) ;;
+      test/console | test/e2e | test/fuzz | test/ledger | test/long | test/sim | test/mutations) ;;
       *) if [ -d "$path" ]; then
         find "$path" -name '*.test.ts' | grep -q . && others+=("./$path")
       elif [[ $path == *.test.ts ]]; then others+=("./$path"); fi ;;
@@ -72,8 +92,10 @@ for suite in "$@"; do
   # One process a file: each builds networks and starts programs of its own.
   ledger) each ledger 400 ;;
   e2e) each e2e 1500 ;;
+  console) each console 300 ;;
   long)
     unset SEED
+    SECONDS_MAX=100000
     each long 3600
     for turn in {1..40}; do run "seeds-$turn" 600 ./test/session ./test/plane ./test/chain; done
     SEEDS=200000 run sim-night 7200 ./test/sim
@@ -89,7 +111,8 @@ printf '\n'
 printf '%s\n' "${summary[@]}"
 # What failed, again: a log's tail is often all that is read.
 if [ "$failed" -gt 0 ]; then
-  grep -hE '^ *(\(fail\)|FAULT|error:|grew by)' "${logs[@]}" | cut -c 1-300 | tail -40
+  telling='^ *(\(fail\)|FAULT|[A-Za-z]*[Ee]rror:|grew by|Expected|Received|code:)'
+  grep -hE "$telling" "${logs[@]}" | cut -c 1-300 | tail -40
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -11,19 +11,13 @@ export function ascii(text: string): Uint8Array {
 }
 
 export function toHex(bytes: Uint8Array): string {
-  let hex = "";
-  for (const byte of bytes) hex += byte.toString(16).padStart(2, "0");
-  return hex;
+  return bytes.toHex();
 }
 
 /** Bytes of an even number of hex digits, or undefined when `hex` is anything else. */
 export function fromHex(hex: string): Uint8Array | undefined {
   if (hex.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(hex)) return undefined;
-  const bytes = new Uint8Array(hex.length / 2);
-  for (let i = 0; i < bytes.length; i++) {
-    bytes[i] = Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16);
-  }
-  return bytes;
+  return Uint8Array.fromHex(hex);
 }
 
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {

@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import packageJson from "../package.json";
 import { DROP, DROP_NAMES } from "../src/dataplane/drop-reasons.ts";
+import { EVENT_KINDS } from "../src/observe/event-kinds.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const DOCS = ["README.md", ...list("docs/**/*.md")];
@@ -36,7 +37,7 @@ test("links lead to files that are there", () => {
 });
 
 test("source files that documents name are there", () => {
-  const files = [...list("{src,test,bench,c,scripts}/**/*.{ts,c,h,sh}")];
+  const files = [...list("{src,test,bench,c,scripts}/**/*.{ts,tsx,c,h,sh}")];
   const names = new Set(files.map((path) => basename(path)));
   const missing = DOCS.flatMap((path) =>
     [...read(path).matchAll(/`([\w./-]+\.(?:ts|c|h|sh))`/g)].flatMap(([, name = ""]) => {
@@ -83,16 +84,30 @@ function documentedEvents(): string[] {
 }
 
 test("docs/events.md lists every event that an agent writes, and no other", () => {
-  const writers = SOURCES.filter((path) => /^src\/(agent|observe|takeover|session)\//.test(path));
+  const writers = SOURCES.filter((path) => {
+    return /^src\/(agent|observe|takeover|session|channel)\//.test(path);
+  });
   const written = writers.flatMap((path) =>
-    [...read(path).matchAll(/\bevent: ([^,\n]*"[a-z-]+")|\bnotice\(\s*"([a-z-]+)"/g)].flatMap(
-      ([, value = "", notice]) => {
-        if (notice !== undefined) return [notice];
-        return [...value.matchAll(/"([a-z-]+)"/g)].map(([, name = ""]) => name);
-      },
-    ),
+    [
+      ...read(path).matchAll(/\bevent(?::| =) ([^,\n]*"[a-z-]+")|\bnotice\(\s*"([a-z-]+)"/g),
+    ].flatMap(([, value = "", notice]) => {
+      if (notice !== undefined) return [notice];
+      return [...value.matchAll(/"([a-z-]+)"/g)].map(([, name = ""]) => name);
+    }),
   );
   expect(sorted(documentedEvents())).toEqual(sorted(written));
+});
+
+test("every event of docs/events.md has its kind in src/observe/event-kinds.ts", () => {
+  const tables = events.split(/\n\n/).filter((block) => /^\| (event|name) \|/.test(block));
+  const rows = tables.flatMap((table) => table.split("\n"));
+  const names = rows.flatMap((row) => {
+    const words = [...(row.split("|")[1] ?? "").matchAll(/`([a-z-]+)`/g)].map((m) => m[1] ?? "");
+    const [prefix = "", ...rest] = words;
+    return prefix.endsWith("-") ? rest.map((word) => prefix + word) : words;
+  });
+  expect(names.length).toBeGreaterThan(70);
+  expect(names.filter((name) => !EVENT_KINDS.has(name))).toEqual([]);
 });
 
 test("docs/events.md names every field of a decision", () => {
@@ -127,7 +142,7 @@ test("each line of the attack list has its row in the threat model and its test"
   const rows = [...read("docs/threat-model.md").matchAll(/^\| (\d+) \| /gm)].map(([, n]) =>
     Number(n),
   );
-  const tests = [...read("test/e2e/attacks.test.ts").matchAll(/^test\("(\d+)\. /gm)];
+  const tests = [...read("test/e2e/attacks.test.ts").matchAll(/^ *test\("(\d+)\. /gm)];
   const lines = Array.from({ length: 15 }, (_, i) => i + 1);
   expect(rows).toEqual(lines);
   expect(tests.map(([, n]) => Number(n))).toEqual(lines);

@@ -15,21 +15,28 @@ import { prepare } from "../src/agent/preparation.ts";
 import { loadProvisioning } from "../src/agent/provisioning.ts";
 import { nearestMiss } from "../src/dpi/nearest-miss.ts";
 import type { AbsError } from "../src/errors.ts";
+import type { AlgorithmName } from "../src/session/contract.ts";
 import { Prng } from "./prng.ts";
 
 const CHILD_BYTES_MAX = 200 * 1024 * 1024;
 const MAIN = join(import.meta.dir, "../src/cli/main.ts");
 const CHILD = [process.execPath, MAIN, "agent", "read-provisioning"];
+/** As in a VM: the built program parses nothing at its start, which takes memory too. */
+const BUILT = [join(import.meta.dir, "../dist/abs"), "agent", "read-provisioning"];
 const folder = mkdtempSync(join(tmpdir(), "abs-prepare-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 let files = 0;
 
 /** A provisioning file whose signatures are in a file of their own. */
-function provisioningFile(signatures: readonly object[], rules: readonly object[] = []): string {
+function provisioningFile(
+  signatures: readonly object[],
+  rules: readonly object[] = [],
+  algorithm: AlgorithmName = "aes-128-gcm",
+): string {
   const path = join(folder, `${files++}.json`);
   const list = `${path}.signatures.json`;
-  const { scId, secret } = generateContractSecret();
+  const { scId, secret } = generateContractSecret(algorithm);
   const file = {
     version: 1,
     node: { id: "web", staticKey: generateKeyPair().secretKey, mode: "full", tags: ["app1"] },
@@ -39,7 +46,7 @@ function provisioningFile(signatures: readonly object[], rules: readonly object[
     contracts: [
       {
         id: scId,
-        algorithm: "aes-128-gcm",
+        algorithm,
         hash: "sha256",
         "sc-lifetime": 4_000_000_000,
         lifetime: { keyregen: 4_000_000_000, busytime: 600, idletime: 180 },
@@ -59,7 +66,30 @@ function signature(i: number, expr: string): object {
   return { ...fields, proto_type: "tcp", contents: [{ offset: i % 32, depth: 200, expr }] };
 }
 
-const asked = (file: string) => ({ file, positions: undefined });
+const asked = (file: string) => ({ file, positions: undefined, inForce: [] });
+
+test("key pairs of contracts and of the node work as those read here", async () => {
+  const { provisioning } = await prepare(asked(provisioningFile([], [], "rsa256")), CHILD);
+  const rsa = provisioning.contracts[0]?.secrets[0]?.rsa;
+  const secret = new Uint8Array(32).fill(7);
+  expect(rsa?.unwrap(rsa.wrap(secret))).toEqual(secret);
+  expect(provisioning.node.staticKey.publicKey).toHaveLength(32);
+});
+
+test("another private key of an rsa256 contract is a change, though all else is the same", () => {
+  const path = provisioningFile([], [], "rsa256");
+  const digestsNow = () => partDigestsOf(loadProvisioning(path)).contracts;
+  const before = digestsNow();
+  const file = JSON.parse(readFileSync(path, "utf8"));
+  const other = generateContractSecret("rsa256").secret;
+  const [contract] = file.contracts;
+  // The first 32 bytes are the pre-shared key.
+  contract.secret = contract.secret.slice(0, 64) + other.slice(64);
+  writeFileSync(path, JSON.stringify(file), { mode: 0o600 });
+  expect([...digestsNow().entries.keys()]).toEqual([...before.entries.keys()]);
+  expect(digestsNow().entries).not.toEqual(before.entries);
+  expect(digestsNow().whole).toBe(before.whole);
+});
 
 test("the child gives what reading and compiling here gives", async () => {
   const list = [signature(0, "/^GET [a-z]+/i"), signature(1, "\\x00\\xff"), signature(2, "/a|b/")];
@@ -121,7 +151,7 @@ test("ten thousand signatures: a small child, and this thread stays free", async
   });
   const file = provisioningFile(list);
   const child = join(folder, "child.sh");
-  const exec = `exec ${CHILD.map((word) => `'${word}'`).join(" ")}`;
+  const exec = `exec ${BUILT.map((word) => `'${word}'`).join(" ")}`;
   writeFileSync(child, `#!/bin/sh\necho $$ > ${folder}/pid\n${exec}\n`, { mode: 0o755 });
   let last = performance.now();
   let longestMs = 0;

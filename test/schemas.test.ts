@@ -41,6 +41,7 @@ test("docs/provisioning.md: its example is read, uses every key, and keeps to th
   const secret = (name: string, hex: string) =>
     writeFileSync(join(folder, name), hex, { mode: 0o600 });
   secret("web.key", generateKeyPair().secretKey);
+  secret("web-next.key", generateKeyPair().secretKey);
   secret("contract.key", generateContractSecret().secret);
   writeFileSync(join(folder, "app1.json"), text("examples/app1.json"));
   const read = parseProvisioning(yaml, join(folder, "web.yaml"));

@@ -28,7 +28,12 @@ const LONG_FUNCTIONS: Readonly<Record<string, string>> = {
 };
 
 /** Entry points: nobody imports them. */
-const ENTRIES = ["src/cli/main.ts", "src/agent/worker.ts", "src/agent/ledger-worker.ts"];
+const ENTRIES = [
+  "src/cli/main.ts",
+  "src/agent/worker.ts",
+  "src/agent/ledger-worker.ts",
+  "src/console/main.tsx",
+];
 
 /** Files that the program does not use yet: what they wait for. */
 const WAITING: Readonly<Record<string, string>> = {
@@ -41,10 +46,10 @@ const WAITING: Readonly<Record<string, string>> = {
 const TITLE = /^\s*(test|describe)(\.each\(\w+\))?\([`"]/;
 
 const SHARED = ["errors", "units", "bytes"];
-const PARTS =
-  "dataplane session dpi capture policy takeover chain peer ssh wire store observe native".split(
-    " ",
-  );
+const PARTS = (
+  "dataplane session dpi capture policy takeover chain peer ssh switch " +
+  "wire store observe native"
+).split(" ");
 /** Parts that other parts may import: codecs, what is stored, how native code is opened. */
 const OPEN_PARTS = ["wire", "store", "native"];
 /**
@@ -52,7 +57,7 @@ const OPEN_PARTS = ["wire", "store", "native"];
  * node of the ledger is, manager, validator and agent share: it is the role `node`; what manager
  * and agent say to each other is `channel`.
  */
-const ROLES = ["bench", "lab", "sim", "manager", "validator", "agent", "channel", "node", "sig"];
+const ROLES = "bench lab sim fleet manager validator agent channel node sig console".split(" ");
 /** Processes of different machines: these never import each other. */
 const APART = ["manager", "validator", "agent"];
 
@@ -61,7 +66,7 @@ function list(...patterns: readonly string[]): string[] {
   return found.sort();
 }
 
-const TYPESCRIPT = list("src/**/*.ts", "test/**/*.ts", "bench/**/*.ts");
+const TYPESCRIPT = list("src/**/*.{ts,tsx}", "test/**/*.ts", "bench/**/*.ts");
 const C = list("c/*.[ch]", "bench/*.[ch]", "test/c/*.c");
 const CODE = [...TYPESCRIPT, ...C, ...list("scripts/*.sh"), "Makefile", ".ci/run"];
 const DOCS = list("*.md", "docs/**/*", "examples/*", "signatures/*", "*.json");

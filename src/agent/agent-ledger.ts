@@ -4,12 +4,15 @@
  * ledger". Nothing waits for the ledger: the agent begins with what its replica holds.
  */
 import { join } from "node:path";
+import type { AgentMode } from "../chain/discovery.ts";
+import type { SignedCertificate } from "../chain/identity-certificate.ts";
 import { messageOf } from "../errors.ts";
 import type { ScdContract } from "../node/scd-watch.ts";
 import type { EventLog } from "../observe/event-log.ts";
 import type { Contract } from "../session/contract.ts";
 import { loadContracts, saveContracts } from "./contract-memory.ts";
 import { ContractSource } from "./contract-source.ts";
+import { CutOffPeers } from "./cut-off-peers.ts";
 import { LedgerThread } from "./ledger-thread.ts";
 import { DataPlanePassage } from "./peer-passage.ts";
 import type { Provisioning } from "./provisioning.ts";
@@ -22,6 +25,18 @@ const READ_WAIT_MS = 20_000;
 const REMEMBERED_WAIT_MS = 300;
 const MEMORY_FILE = "contracts.json";
 
+/** What the agent wants to hear. */
+export interface LedgerChanges {
+  /** All, whenever one has changed. */
+  contracts(contracts: readonly Contract[]): void;
+  /** Ids of application signatures that a block is about. */
+  signatures(ids: readonly string[]): void;
+  /** A peer is revoked: whoever has this key of sessions, hexadecimal. */
+  revoked(sessionPub: string): void;
+  /** A node is new, or says another mode of itself. */
+  discovered(signed: SignedCertificate, mode: AgentMode | undefined): void;
+}
+
 export class AgentLedger {
   #contracts: readonly Contract[] = [];
 
@@ -30,6 +45,7 @@ export class AgentLedger {
     readonly source: ContractSource,
     readonly memoryFile: string,
     readonly events: EventLog,
+    readonly cutOff: CutOffPeers,
   ) {}
 
   /**
@@ -43,12 +59,13 @@ export class AgentLedger {
   ): Promise<AgentLedger | undefined> {
     const { ledger } = provisioning;
     if (ledger === undefined) return undefined;
+    const cutOff = new CutOffPeers(ledger.directory);
     const thread = new LedgerThread(
       { dir: ledger.directory, listen: ledger.listen, scIds: idsOf(ledger) },
       events,
     );
     const source = new ContractSource(ledger, provisioning, (event) => events.write(event));
-    const own = new AgentLedger(thread, source, join(stateDir, MEMORY_FILE), events);
+    const own = new AgentLedger(thread, source, join(stateDir, MEMORY_FILE), events, cutOff);
     const remembered = loadContracts(own.memoryFile, thread.chainId);
     await thread.untilRead(remembered === undefined ? READ_WAIT_MS : REMEMBERED_WAIT_MS);
     own.#contracts = source.take(thread.contracts ?? remembered ?? []);
@@ -60,17 +77,25 @@ export class AgentLedger {
     return this.#contracts;
   }
 
-  /**
-   * The data plane forwards, and sessions run.
-   * @param changed called with all contracts whenever one has changed
-   */
-  join(worker: WorkerLink, changed: (contracts: readonly Contract[]) => void): void {
+  /** The data plane forwards, and sessions run. */
+  join(worker: WorkerLink, changed: LedgerChanges): void {
     const passage = new DataPlanePassage(worker);
     this.thread.join({
       changed: (scd) => {
         this.#contracts = this.source.take(scd);
-        changed(this.#contracts);
+        changed.contracts(this.#contracts);
         this.#remember(scd);
+      },
+      signatures: (ids) => changed.signatures(ids),
+      discovered: (signed, mode) => changed.discovered(signed, mode),
+      revoked: (sessionPub) => {
+        try {
+          this.cutOff.add(sessionPub);
+        } catch (error) {
+          // It counts until the next start.
+          this.events.write({ event: "warning", message: messageOf(error) });
+        }
+        changed.revoked(sessionPub);
       },
       pass: (flow) => passage.open(flow),
       passEnded: (localPort) => passage.close(localPort),

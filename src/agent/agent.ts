@@ -11,22 +11,25 @@ import { openShim, type Shim } from "../dataplane/shim.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import type { EventLog } from "../observe/event-log.ts";
-import { mac1KeyOf } from "../session/mac.ts";
+import type { EventSinks } from "../observe/sinks/event-sinks.ts";
 import { Sessions } from "../session/sessions.ts";
 import { GenerationListener } from "../takeover/clone-detector.ts";
 import { currentBootId } from "../takeover/state-file.ts";
 import type { Micros, PeerIndex, Role, TagIndex, WallMillis } from "../units.ts";
 import type { IpAddress } from "../wire/ip-text.ts";
 import { AgentLedger } from "./agent-ledger.ts";
+import { AgentManager } from "./agent-manager.ts";
 import { type AgentPorts, openPorts } from "./agent-ports.ts";
 import type { ChildUrgency } from "./child-urgency.ts";
+import { commitmentsOf } from "./committed-signatures.ts";
 import { contractRuleFor } from "./compiled.ts";
+import { peerConfigsOf } from "./cut-off-peers.ts";
 import { FlowWitness, flowDigest } from "./flow-witness.ts";
 import { addressOfBytes, innerMtuOf } from "./own-addresses.ts";
 import { ownCommand } from "./own-command.ts";
 import type { InsideSpec, OutsideSpec } from "./port-spec.ts";
-import { isGone, type Positions, positionsOf } from "./positions.ts";
-import { type Prepared, prepare } from "./preparation.ts";
+import { isGone, positionsOf } from "./positions.ts";
+import { type PreparationRequest, type Prepared, prepare } from "./preparation.ts";
 import type { Provisioning } from "./provisioning.ts";
 import { PEERS_MAX, TAGS_MAX } from "./provisioning-fields.ts";
 import { PuntReader } from "./punt-reader.ts";
@@ -37,7 +40,7 @@ import { openSignatureDatabase } from "./signature-database.ts";
 import { type SnapshotFields, snapshotFields } from "./snapshot-fields.ts";
 import { loadPositions, loadStamp, savePositions, saveStamp } from "./state-dir.ts";
 import { StatusServer } from "./status-server.ts";
-import { AgentUpdates, peerConfigsOf, type Running } from "./updates.ts";
+import { AgentUpdates, type Running } from "./updates.ts";
 import { WorkerLink, type WorkerPlan } from "./worker-link.ts";
 
 export interface AgentOptions {
@@ -50,12 +53,15 @@ export interface AgentOptions {
   readonly onStop: "closed" | "open";
   readonly busy: boolean;
   readonly events: EventLog;
+  readonly sinks?: EventSinks | undefined;
   /** Program and arguments that run `abs agent guard`. */
   readonly guardCommand: readonly string[];
   readonly flows: number;
   readonly packets: number;
   /** Added to the wall clock: tests of clocks that are wrong. */
   readonly wallOffsetMs: number;
+  /** `abs capture --keylog` may have the keys of sessions. */
+  readonly allowsKeyLog: boolean;
   /** Ends a start that is under way: what was taken is given back. */
   readonly signal?: AbortSignal;
 }
@@ -86,6 +92,7 @@ export class Agent {
     readonly updates: AgentUpdates,
     readonly status: StatusServer,
     readonly ledger: AgentLedger | undefined,
+    readonly manager: AgentManager | undefined,
   ) {
     this.#generation = listenForClones(options.events);
   }
@@ -168,6 +175,7 @@ export class Agent {
   async #shutDown(): Promise<void> {
     const { events, onStop, provisioning } = this.options;
     this.updates.close();
+    this.manager?.close();
     this.status.close();
     this.#generation?.close();
     this.remembered.save(true);
@@ -184,17 +192,20 @@ export async function prepareStart(
   stateDir: string,
   signal: AbortSignal,
 ): Promise<Prepared> {
-  return await prepareFile(file, loadPositions(stateDir), signal, "now");
+  return await prepareFile(
+    { file, positions: loadPositions(stateDir), inForce: [] },
+    signal,
+    "now",
+  );
 }
 
 async function prepareFile(
-  file: string,
-  positions: Positions | undefined,
+  request: PreparationRequest,
   signal: AbortSignal,
   urgency: ChildUrgency,
 ): Promise<Prepared> {
   const command = [...ownCommand(), "agent", "read-provisioning"];
-  return await prepare({ file, positions }, command, signal, urgency);
+  return await prepare(request, command, signal, urgency);
 }
 
 async function openDatabase(
@@ -245,9 +256,12 @@ async function assemble(
   const parts = { shim, worker, driver, reader, remembered, events, snapshotOf };
   const tools = updateTools(options, shim, ledger, () => agent);
   const updates = new AgentUpdates({ ...parts, ...tools }, first);
-  const shown = { worker, driver, shim, ports, options, updates, ledger };
+  const { violations, flows, ruleHits } = reader;
+  const followed = { updates, worker, events, ledger, violations, flows };
+  const manager = AgentManager.follow(provisioning.file, followed);
+  const shown = { worker, driver, shim, ports, options, updates, ledger, manager, ruleHits };
   const status = new StatusServer(stateDir, shown);
-  const rest = [reader, remembered, updates, status, ledger] as const;
+  const rest = [reader, remembered, updates, status, ledger, manager] as const;
   agent = new Agent(options, shim, ports, worker, driver, ...rest);
   const running = agent;
   ports.follow({
@@ -257,6 +271,7 @@ async function assemble(
     lost: (error) => running.fail(error),
     refused: (sentence) => events.write({ event: "interface-change-refused", message: sentence }),
   });
+  updates.tellUnused(provisioning);
   announce(running, ready.restoredFlows, ready.flowFileIgnored);
   joinLedger(running);
   greetAgain(running);
@@ -270,9 +285,13 @@ function noteResumed(events: EventLog, ledger: AgentLedger | undefined): void {
 
 function joinLedger(agent: Agent): void {
   const { ledger, worker, driver } = agent;
-  ledger?.join(worker, (contracts) =>
-    driver.step({ type: "contracts", contracts }, agent.now, agent.wall),
-  );
+  ledger?.join(worker, {
+    contracts: (contracts) => driver.step({ type: "contracts", contracts }, agent.now, agent.wall),
+    signatures: (ids) => agent.updates.signaturesChanged(ids),
+    revoked: (sessionPub) => agent.updates.cutOff(sessionPub),
+    discovered: (signed, mode) => agent.manager?.discoveries.hear(signed, mode),
+  });
+  ledger?.thread.announce(agent.updates.running.provisioning.node.mode);
 }
 
 function snapshotOfRunning(running: Running, ports: AgentPorts): SnapshotFields {
@@ -281,8 +300,7 @@ function snapshotOfRunning(running: Running, ports: AgentPorts): SnapshotFields 
   const ownAddresses: readonly IpAddress[] =
     node.addresses ?? ports.addresses().map(addressOfBytes);
   const innerMtu = innerMtuOf(ports.outsideMtu(), provisioning);
-  const mac1Key = mac1KeyOf(node.staticKey.publicKey);
-  return snapshotFields({ ...running, ownAddresses, ownMac: ports.mac, innerMtu, mac1Key });
+  return snapshotFields({ ...running, ownAddresses, ownMac: ports.mac, innerMtu });
 }
 
 /** What updates need of the agent beside its parts. */
@@ -296,14 +314,22 @@ function updateTools(
   const file = flowFileOf(options);
   return {
     contractsOf: (next: Provisioning) => ledger?.replace(next) ?? next.contracts,
+    peersOf: (next: Provisioning) => ledger?.cutOff.configsOf(next) ?? peerConfigsOf(next),
+    inForce: ({ node }: Provisioning) => ledger?.thread.announce(node.mode),
     moving: () => writeFlowDigest(file, NO_DIGEST),
     moved: (next: Provisioning) => {
       savePositions(stateDir, positionsOf(next));
       writeFlowDigest(file, flowDigest(next.digest, currentBootId()));
     },
     openDatabase: (prepared: Prepared) => openDatabase(shim, prepared, stateDir, "beside-traffic"),
-    prepare: ({ provisioning: now }: Running, signal: AbortSignal) =>
-      prepareFile(now.file, positionsOf(now), signal, "beside-traffic"),
+    prepare: (
+      files: Pick<PreparationRequest, "file" | "place">,
+      { provisioning: now }: Running,
+      signal: AbortSignal,
+    ) => {
+      const running = { positions: positionsOf(now), inForce: commitmentsOf(now) };
+      return prepareFile({ ...files, ...running }, signal, "beside-traffic");
+    },
     clock: () => ({
       now: (agent()?.now ?? 0) as Micros,
       wall: (Date.now() + wallOffsetMs) as WallMillis,
@@ -367,10 +393,10 @@ function sessionsOf(
   const { provisioning, stateDir } = options;
   const lastStamp = loadStamp(stateDir);
   return new Sessions({
-    identity: { staticSecret: provisioning.node.staticSecret },
+    identity: provisioning.node,
     tenantTag: provisioning.tenant.tag,
     tags: provisioning.tags,
-    peers: peerConfigsOf(provisioning),
+    peers: ledger?.cutOff.configsOf(provisioning) ?? peerConfigsOf(provisioning),
     contracts: ledger?.contracts ?? provisioning.contracts,
     hasAllowedFlow: (peer, tag) => witness.hasAllowed(peer, tag),
     contractRule: (_peer, tag) => contractRuleFor(running(), tag),
@@ -381,6 +407,10 @@ function sessionsOf(
 
 function announce(agent: Agent, restoredFlows: number, flowFileIgnored: string): void {
   const { provisioning, events, onStop } = agent.options;
+  if (agent.options.allowsKeyLog) {
+    const message = "This agent gives its sessions' keys to `abs capture --keylog`.";
+    events.write({ event: "warning", message });
+  }
   const quick = provisioning.contracts.filter(({ quickmode }) => quickmode);
   for (const { scId } of quick) {
     events.write({

@@ -4,7 +4,7 @@ import type { ContractEntry, ContractScope } from "../chain/contract-entry.ts";
 import type { Hash, ScId } from "../chain/ledger-units.ts";
 import { secretCommitment } from "../chain/secret-commitment.ts";
 import type { GenerationCommitment, ScdContract } from "../node/scd-watch.ts";
-import type { AbsEvent } from "../observe/event-log.ts";
+import type { AbsEvent } from "../observe/event-record.ts";
 import { drawContractSecret, scIdBytesOf } from "../session/contract.ts";
 import type { EpochSeconds } from "../units.ts";
 import { ContractSource } from "./contract-source.ts";

@@ -8,7 +8,7 @@ import type { ContractEntry } from "../chain/contract-entry.ts";
 import type { ScId } from "../chain/ledger-units.ts";
 import { secretCommitment } from "../chain/secret-commitment.ts";
 import type { ScdContract } from "../node/scd-watch.ts";
-import type { AbsEvent } from "../observe/event-log.ts";
+import type { AbsEvent } from "../observe/event-record.ts";
 import {
   type Contract,
   type ContractScope,

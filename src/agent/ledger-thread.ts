@@ -4,6 +4,12 @@
  * contracts stay as they were last known.
  */
 
+import type { AgentMode } from "../chain/discovery.ts";
+import {
+  decodeSignedCertificate,
+  encodeSignedCertificate,
+  type SignedCertificate,
+} from "../chain/identity-certificate.ts";
 import { lockFolder } from "../node/folder-lock.ts";
 import { createLedgerCrypto } from "../node/ledger-crypto.ts";
 import { loadNode } from "../node/ledger-process.ts";
@@ -16,6 +22,12 @@ import type { FromLedger, LedgerPlan, PeerFlow, ToLedger } from "./ledger-messag
 export interface LedgerSeams {
   /** Contracts as they now are; called whenever one of them has changed. */
   changed(contracts: readonly ScdContract[]): void;
+  /** A block is about these application signatures. */
+  signatures(ids: readonly string[]): void;
+  /** A peer's node is revoked: key of its sessions, hexadecimal. */
+  revoked(sessionPub: string): void;
+  /** A node is new, or says another mode of itself. */
+  discovered(signed: SignedCertificate, mode: AgentMode | undefined): void;
   /** Lets a call of the node through; false when the data plane does not answer. */
   pass(flow: PeerFlow): Promise<boolean>;
   passEnded(localPort: number): void;
@@ -31,6 +43,12 @@ const STATUS_WAIT_MS = 1_000;
 const STOP_WAIT_MS = 3_000;
 const AGAIN_MS_MIN = 1_000;
 const AGAIN_MS_MAX = 60_000;
+
+/** Who writes the folder's key file (agent-identity.ts). */
+export type HeldKeys = {
+  watch(onChange: () => void): void;
+  counts(ledgerPub: string): void;
+};
 
 type Status = Readonly<Record<string, unknown>>;
 
@@ -52,6 +70,11 @@ export class LedgerThread {
   #number = 0;
   #onStopped: () => void = () => {};
   #isOver = false;
+  #mode: AgentMode | undefined;
+  #held: HeldKeys | undefined;
+  #counting: string | undefined;
+  /** The node was told of them. */
+  readonly #certified = new WeakSet<SignedCertificate>();
 
   /** @throws AbsError for what is wrong with the folder */
   constructor(
@@ -74,6 +97,33 @@ export class LedgerThread {
     this.#seams = seams;
     if (this.contracts !== undefined) seams.changed(this.contracts);
     this.#tell({ kind: "join" });
+  }
+
+  /** The node signs with what is held here, and says which of it the chain counts. */
+  hold(held: HeldKeys): void {
+    this.#held = held;
+    held.watch(() => this.#tell({ kind: "keys" }));
+    if (this.#counting !== undefined) held.counts(this.#counting);
+  }
+
+  /** Peers are told which mode this agent is in, once for each change. */
+  announce(mode: AgentMode): void {
+    if (mode === this.#mode) return;
+    this.#mode = mode;
+    this.#tell({ kind: "mode", mode });
+  }
+
+  /**
+   * Renewed certificates: this node's own is shown from now on, the others' are known by it. Those
+   * that were never renewed it has from its folder.
+   */
+  certify(own: SignedCertificate, others: readonly SignedCertificate[]): void {
+    const renewed = [own, ...others].filter(({ certificate }) => certificate.seq > 0);
+    const fresh = renewed.filter((signed) => !this.#certified.has(signed));
+    if (fresh.length === 0) return;
+    for (const signed of fresh) this.#certified.add(signed);
+    const encoded = fresh.filter((signed) => signed !== own).map(encodeSignedCertificate);
+    this.#tell({ kind: "certify", own: encodeSignedCertificate(own), others: encoded });
   }
 
   /** Other contracts count from now on. */
@@ -135,6 +185,7 @@ export class LedgerThread {
     worker.onerror = (event) => lost(event.message);
     worker.addEventListener("close", () => lost("its thread ended"));
     this.#tell({ kind: "open", plan: this.plan });
+    if (this.#mode !== undefined) this.#tell({ kind: "mode", mode: this.#mode });
     if (this.#seams !== undefined) this.#tell({ kind: "join" });
   }
 
@@ -148,6 +199,21 @@ export class LedgerThread {
         this.contracts = message.contracts;
         this.#read.resolve();
         this.#seams?.changed(message.contracts);
+        break;
+      case "signatures":
+        this.#seams?.signatures(message.ids);
+        break;
+      case "discovered": {
+        const read = decodeSignedCertificate(message.signed);
+        if ("signed" in read) this.#seams?.discovered(read.signed, message.mode);
+        break;
+      }
+      case "counts":
+        this.#counting = message.ledgerPub;
+        this.#held?.counts(message.ledgerPub);
+        break;
+      case "revoked":
+        this.#seams?.revoked(message.sessionPub);
         break;
       case "event":
         this.events.write(message.event);

@@ -4,18 +4,23 @@
  * runs; events, the state of contracts and what the data plane must let through go to the main
  * thread (ledger-messages.ts).
  */
+
+import { memberKeysAt, nextHeight } from "../chain/chain-state.ts";
+import {
+  decodeSignedCertificate,
+  encodeSignedCertificate,
+  type SignedCertificate,
+} from "../chain/identity-certificate.ts";
+import { signatureOf } from "../chain/signature-entry.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { LedgerProcess } from "../node/ledger-process.ts";
 import { ScdWatch } from "../node/scd-watch.ts";
 import { openJournal } from "../node/store-journal.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
 import type { FromLedger, LedgerPlan, ToLedger } from "./ledger-messages.ts";
+import { LEDGER_PORTS, randomPort } from "./management-ports.ts";
 
 declare const self: Worker;
-
-/** Above what kernels choose from by themselves (ip_local_port_range ends at 60,999). */
-const LOCAL_PORT_MIN = 61_000;
-const LOCAL_PORT_MAX = 65_535;
 
 function tell(message: FromLedger): void {
   self.postMessage(message);
@@ -56,11 +61,9 @@ class MainThreadPassage implements PeerPassage {
     this.#asked.delete(number);
   }
 
-  /** A random one: the last use of a port may still be in TIME-WAIT. */
   #freePort(): number {
     for (;;) {
-      const span = LOCAL_PORT_MAX - LOCAL_PORT_MIN + 1;
-      const port = LOCAL_PORT_MIN + Math.floor(Math.random() * span);
+      const port = randomPort(LEDGER_PORTS);
       if (!this.#localPorts.has(port)) return port;
     }
   }
@@ -71,6 +74,7 @@ class LedgerWorker {
   readonly process: LedgerProcess;
   #watch: ScdWatch;
   #scIds: readonly string[];
+  #counting: string | undefined;
 
   constructor(plan: LedgerPlan) {
     const { dir, listen } = plan;
@@ -78,17 +82,30 @@ class LedgerWorker {
     this.process = LedgerProcess.open({
       ...{ role: "validator", dir, listen, openJournal, isLocked: true, passage: this.passage },
       events: { write: (event) => tell({ kind: "event", event }) },
+      onDiscovered: (signed, mode) => {
+        const bytes = encodeSignedCertificate(signed);
+        tell({ kind: "discovered", signed: bytes, ...(mode === undefined ? {} : { mode }) });
+      },
+      onRevoked: (_, sessionPub) => {
+        if (sessionPub !== undefined) tell({ kind: "revoked", sessionPub });
+      },
       onBlock: ({ block }) => {
+        this.#tellCounting();
         if (this.#watch.note(block) && !this.process.isRepairing) this.#tellContracts();
+        const records = block.body.records.flatMap((bytes) => signatureOf(bytes) ?? []);
+        const ids = records.map(({ signatureId }) => signatureId);
+        if (ids.length > 0) tell({ kind: "signatures", ids });
       },
       onBeginning: () => {
         this.#watch = this.#watchOf();
+        this.#tellCounting();
         // What the agent knows is newer than the state of a node that repairs its disk.
         if (!this.process.isRepairing) this.#tellContracts();
       },
     });
     this.#watch = this.#watchOf();
     this.#tellContracts();
+    this.#tellCounting();
     // Whoever waits for the end of a node that failed is the main thread.
     this.process.ended.catch(fail);
   }
@@ -109,6 +126,15 @@ class LedgerWorker {
       case "observe":
         this.process.runner.take({ kind: "observe", reason: message.reason });
         break;
+      case "mode":
+        this.process.peers.gossip.announce(message.mode);
+        break;
+      case "keys":
+        this.process.takeKeys();
+        break;
+      case "certify":
+        this.process.peers.certify(signedOf(message.own), message.others.map(signedOf));
+        break;
       case "passed":
         this.passage.answered(message.number, message.isOpen);
         break;
@@ -116,6 +142,15 @@ class LedgerWorker {
         this.process.stop();
         tell({ kind: "stopped" });
     }
+  }
+
+  /** Above the tip, which is on the disk: all heights of keys before these are sealed. */
+  #tellCounting(): void {
+    const { chain, nodeId } = this.process.runner.participant;
+    const ledgerPub = memberKeysAt(chain, nodeId, nextHeight(chain))?.ledgerPub;
+    if (ledgerPub === undefined || ledgerPub === this.#counting) return;
+    this.#counting = ledgerPub;
+    tell({ kind: "counts", ledgerPub });
   }
 
   #watchOf(): ScdWatch {
@@ -127,6 +162,13 @@ class LedgerWorker {
     const contracts = this.#watch.contracts(this.process.runner.participant.chain);
     tell({ kind: "contracts", contracts });
   }
+}
+
+/** Of the main thread's making. */
+function signedOf(bytes: Uint8Array): SignedCertificate {
+  const read = decodeSignedCertificate(bytes);
+  if ("signed" in read) return read.signed;
+  throw new AbsError("INTERNAL", read.complaint, "");
 }
 
 function fail(thrown: unknown): void {

@@ -4,10 +4,11 @@
  * running; a `warning` costs speed, or will hurt later.
  */
 import { dlopen } from "bun:ffi";
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { openEmbedded } from "../dataplane/shim-library.ts";
 import { AbsError, messageOf } from "../errors.ts";
+import { freeBytes } from "../store/free-bytes.ts";
 import { Namespace } from "../takeover/namespaces.ts";
 import { findOutside, readConfiguration, warningsFor } from "../takeover/preflight.ts";
 
@@ -137,8 +138,7 @@ function stateFolder(stateDir: string): MachineCheck {
   } catch {
     return fault(name, `${folder} cannot be written`, "Name another with --state, or run as root.");
   }
-  const { bavail, bsize } = statfsSync(folder);
-  const free = bavail * bsize;
+  const free = freeBytes(folder);
   const found = `${stateDir}, ${megabytes(free)} free`;
   if (free >= STATE_NEEDED_BYTES) return ok(name, found);
   return warning(name, found, `Free ${megabytes(STATE_NEEDED_BYTES)} there, or name another.`);

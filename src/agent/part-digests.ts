@@ -4,7 +4,9 @@
  * Places in files are left out: moving a rule in its file changes nothing. SHA-256, in hex.
  */
 import { toHex } from "../bytes.ts";
+import { RsaKeyPair } from "../session/rsa-wrap.ts";
 import type { Provisioning } from "./provisioning.ts";
+import { ownKeysOf } from "./provisioning-fields.ts";
 
 export const PARTS = ["node", "tags", "peers", "contracts", "signatures", "policy"] as const;
 export type Part = (typeof PARTS)[number];
@@ -21,8 +23,9 @@ export type PartDigests = Readonly<Record<Part, PartDigest>>;
 export function partDigestsOf(provisioning: Provisioning): PartDigests {
   const { node, tenant, tags, peers, carriers, contracts, signatures, policy } = provisioning;
   const nameOf = (tag: number) => tags[tag]?.name ?? "";
-  const { staticKey, staticSecret: _, ...rest } = node;
-  const own = { ...rest, tags: node.tags.map(nameOf), key: staticKey.publicKey };
+  const { staticKey: _, staticSecret: __, otherSecret: ___, ...rest } = node;
+  const [key, otherKey] = ownKeysOf(node).map(({ publicKey }) => publicKey);
+  const own = { ...rest, tags: node.tags.map(nameOf), key, ...(otherKey && { otherKey }) };
   const others = provisioning.otherTenants;
   const { contracts: held, ...ledger } = provisioning.ledger ?? { contracts };
   return {
@@ -62,5 +65,6 @@ function plain(key: string, value: unknown): unknown {
   if (key === "place") return undefined;
   if (value instanceof Uint8Array) return toHex(value);
   if (value instanceof Uint32Array) return [...value];
+  if (value instanceof RsaKeyPair) return toHex(value.der);
   return value === Number.POSITIVE_INFINITY ? "Infinity" : value;
 }

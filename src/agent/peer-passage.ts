@@ -52,11 +52,11 @@ export class DataPlanePassage {
 
   /** These may call at `port`, and nobody else. */
   admit(port: number, hosts: readonly string[]): void {
-    this.#send({ change: MANAGEMENT_CHANGE.listen, port });
     for (const host of hosts) {
       const address = parseAddress(host);
       if (address !== undefined) this.#send({ change: MANAGEMENT_CHANGE.caller, address });
     }
+    this.#send({ change: MANAGEMENT_CHANGE.listen, port });
   }
 
   /** The node is gone, and its sockets with it. */

@@ -45,7 +45,7 @@ export function planeConfig(fields: SnapshotFields, shim: Shim): PlaneConfig {
     udpPort: settings[SETTING.udpPort],
     defaultStage: settings[SETTING.defaultStage],
     innerMtu: settings[SETTING.innerMtu],
-    mac1Key: bytesField(fields, "mac1Key"),
+    mac1Keys: bytesField(fields, "mac1Keys"),
   };
 }
 

@@ -9,17 +9,14 @@ import { EVENT, OUTCOME } from "../dataplane/control-records.ts";
 import { DROP, DROP_NAMES } from "../dataplane/drop-reasons.ts";
 import type { CompiledSignatures } from "../dpi/compile.ts";
 import { nearestMiss } from "../dpi/nearest-miss.ts";
-import type { AbsEvent } from "../observe/event-log.ts";
+import type { AbsEvent } from "../observe/event-record.ts";
 import { type CompiledPolicy, ruleName } from "../policy/compile.ts";
-import { PROTOCOL_NUMBERS } from "../store/network-values.ts";
+import { protocolWord } from "../store/network-values.ts";
 import { type AddressWords, formatAddress } from "../wire/ip-text.ts";
 import type { Provisioning } from "./provisioning.ts";
 
 const NONE = 0xffffffff;
 const STAGE_NAMES = ["observe", "warn", "enforce"] as const;
-export const PROTOCOL_NAMES = new Map(
-  [...PROTOCOL_NUMBERS].map(([name, number]) => [number, name]),
-);
 
 /** What turns indexes into names. */
 export interface PlaneNames {
@@ -105,7 +102,7 @@ export function planeEvent(memory: DataView, at: number, names: PlaneNames): Abs
           sourcePort: numbers.sourcePort,
           destination: address(numbers.destination),
           destinationPort: numbers.destinationPort,
-          protocol: PROTOCOL_NAMES.get(numbers.protocol) ?? String(numbers.protocol),
+          protocol: protocolWord(numbers.protocol),
         }
       : {}),
     ...namesOf(word, names),

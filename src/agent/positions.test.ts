@@ -172,7 +172,7 @@ describe("changes", () => {
   test.each(fixed)("of the node: $what", ({ node, may }) => {
     let code = "";
     try {
-      requireChangeable(between({ ...before, node }));
+      requireChangeable(between({ ...before, node }), false);
     } catch (error) {
       code = (error as AbsError).code;
     }

@@ -7,25 +7,29 @@
  * another child's, after this one (signature-database.ts).
  */
 import { deserialize, serialize } from "bun:jsc";
+import { dirname, relative, resolve } from "node:path";
 import type { CompiledSignatures } from "../dpi/compile.ts";
 import type { AppSignature } from "../dpi/signature.ts";
 import { revivedSignature } from "../dpi/signature-clone.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import type { CompiledPolicy } from "../policy/compile.ts";
+import type { Contract, GenerationSecret } from "../session/contract.ts";
+import { RsaKeyPair } from "../session/rsa-wrap.ts";
 import { KeyPair } from "../session/x25519.ts";
 import { FrameReader, frameOf } from "./child-frames.ts";
-import { type ChildUrgency, giveWay } from "./child-urgency.ts";
+import { type ChildUrgency, setUrgency } from "./child-urgency.ts";
+import { withCommitted } from "./committed-signatures.ts";
 import { compileProvisioning } from "./compiled.ts";
 import { type PartDigests, partDigestsOf } from "./part-digests.ts";
 import { aligned, type Positions } from "./positions.ts";
 import { loadUncompiled, type Provisioning } from "./provisioning.ts";
 
-/** A child that takes longer hangs. */
 /**
  * What the child's collector is told that the machine has: on a large one it would let 250 MB pass
  * where 170 MB do, for a process that lives for a second.
  */
 const CHILD_HEAP_BYTES = 100_000_000;
+/** A child that takes longer hangs. */
 const READ_MS = 300_000;
 /** A frame of so many is taken in a few milliseconds. */
 const SIGNATURES_A_FRAME = 500;
@@ -33,8 +37,12 @@ const SIGNATURES_A_FRAME = 500;
 export interface PreparationRequest {
   /** Provisioning file. */
   readonly file: string;
+  /** Where it will stand, with what is beside it; undefined: there it stands. */
+  readonly place?: string | undefined;
   /** Those of the running agent, or of the run before. */
   readonly positions: Positions | undefined;
+  /** Commitments of signatures that the running agent uses. */
+  readonly inForce: readonly string[];
 }
 
 /** All that an agent needs to enforce one provisioning. */
@@ -46,14 +54,32 @@ export interface Prepared {
 }
 
 interface Head {
-  readonly provisioning: Omit<Provisioning, "signatures" | "node"> & {
+  readonly provisioning: Omit<Provisioning, "signatures" | "node" | "contracts"> & {
     readonly node: Omit<Provisioning["node"], "staticKey">;
+    readonly contracts: readonly PlainContract[];
   };
   readonly policy: CompiledPolicy;
   readonly signatures: Omit<CompiledSignatures, "contents" | "signatures">;
   /** The enabled signatures in winning order, as positions in the list of all. */
   readonly order: Uint32Array;
   readonly digests: PartDigests;
+}
+
+/** Key pairs are no plain objects: a clone has lost what they can do. */
+type PlainContract = Omit<Contract, "secrets"> & {
+  readonly secrets: readonly (Omit<GenerationSecret, "rsa"> & { readonly rsa?: Uint8Array })[];
+};
+
+function plainContract({ secrets, ...contract }: Contract): PlainContract {
+  const plain = ({ rsa, ...rest }: GenerationSecret) =>
+    rsa === undefined ? rest : { ...rest, rsa: rsa.der };
+  return { ...contract, secrets: secrets.map(plain) };
+}
+
+function revivedContract({ secrets, ...contract }: PlainContract): Contract {
+  const revived = ({ rsa, ...rest }: PlainContract["secrets"][number]) =>
+    rsa === undefined ? rest : { ...rest, rsa: RsaKeyPair.fromDer(rsa) };
+  return { ...contract, secrets: secrets.map(revived) };
 }
 
 type Frame =
@@ -80,7 +106,7 @@ export async function prepare(
     timeout: READ_MS,
     ...(signal === undefined ? {} : { signal }),
   });
-  giveWay(child.pid, urgency);
+  setUrgency(child.pid, urgency);
   const words = new Response(child.stderr).text();
   const reader = new FrameReader();
   let head: Head | undefined;
@@ -110,9 +136,10 @@ export async function prepare(
 function preparedOf(head: Head, all: readonly AppSignature[]): Prepared {
   const { provisioning, policy, signatures, order, digests } = head;
   const node = { ...provisioning.node, staticKey: new KeyPair(provisioning.node.staticSecret) };
+  const contracts = provisioning.contracts.map(revivedContract);
   const ranked = [...order].flatMap((i) => all[i] ?? []);
   return {
-    provisioning: { ...provisioning, node, signatures: all },
+    provisioning: { ...provisioning, node, contracts, signatures: all },
     policy,
     signatures: { ...signatures, contents: [], signatures: ranked },
     digests,
@@ -139,21 +166,35 @@ export async function servePreparation(): Promise<void> {
   await output.end();
 }
 
+/** As if it had been read where it will stand: the ledger's folder stays in its place. */
+function placedAt(provisioning: Provisioning, file: string): Provisioning {
+  const { ledger } = provisioning;
+  if (ledger === undefined) return { ...provisioning, file };
+  const beside = relative(dirname(provisioning.file), ledger.directory);
+  return {
+    ...provisioning,
+    file,
+    ledger: { ...ledger, directory: resolve(dirname(file), beside) },
+  };
+}
+
 function* framesOf(request: PreparationRequest): Generator<Frame> {
-  const read = loadUncompiled(request.file);
+  const loaded = loadUncompiled(request.file);
+  const placed = request.place === undefined ? loaded : placedAt(loaded, request.place);
+  const read = withCommitted(placed, request.inForce);
   Bun.gc(true); // the files' trees are as large as what was read
   const digests = partDigestsOf(read);
   Bun.gc(true);
   const provisioning = request.positions === undefined ? read : aligned(read, request.positions);
   const { policy, signatures } = compileProvisioning(provisioning);
-  const { signatures: all, node, ...rest } = provisioning;
+  const { signatures: all, node, contracts, ...rest } = provisioning;
   const { staticKey: _, ...plainNode } = node;
   const { contents: __, signatures: ranked, ...compiled } = signatures;
   const position = new Map(all.map((signature, i) => [signature, i]));
   yield {
     kind: "head",
     head: {
-      provisioning: { ...rest, node: plainNode },
+      provisioning: { ...rest, node: plainNode, contracts: contracts.map(plainContract) },
       policy,
       signatures: compiled,
       order: Uint32Array.from(ranked, (signature) => position.get(signature) ?? 0),

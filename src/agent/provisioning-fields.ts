@@ -4,11 +4,11 @@
  * `PROVISIONING_INVALID` naming file, line, column and path. provisioning.ts joins them.
  */
 
-import { toHex } from "../bytes.ts";
+import { equalBytes, toHex } from "../bytes.ts";
 import { AbsError } from "../errors.ts";
 import type { KnownNames } from "../policy/policy.ts";
 import { type Contract, PSK_BYTES, parseContract } from "../session/contract.ts";
-import { isZero, KeyPair } from "../session/x25519.ts";
+import { isLowOrder, isZero, KeyPair } from "../session/x25519.ts";
 import type { DocumentMap, DocumentNode } from "../store/document.ts";
 import { readHex, readSecret } from "../store/secret-file.ts";
 import type { TagIndex } from "../units.ts";
@@ -34,6 +34,8 @@ export interface OwnNode {
   readonly staticKey: KeyPair;
   /** The secret half, 32 bytes. */
   readonly staticSecret: Uint8Array;
+  /** While the key changes: peers may begin sessions with this one too. */
+  readonly otherSecret?: Uint8Array;
   readonly mode: AgentMode;
   /** Overrides the policy's `defaults.stage`. */
   readonly stage?: Stage;
@@ -58,9 +60,13 @@ export interface Peer {
   readonly mode: AgentMode;
   readonly carrier: Carrier;
   readonly staticPublic: Uint8Array;
+  /** While it changes its key: it may begin sessions with this one too. */
+  readonly otherPublic?: Uint8Array;
   readonly groups: readonly string[];
   /** Applications the peer may claim. */
   readonly tags: readonly TagIndex[];
+  /** No session with it: what it sends is dropped (docs/manager.md "Quarantine"). */
+  readonly quarantined?: boolean;
 }
 
 export interface CarrierSettings {
@@ -117,6 +123,7 @@ export function readOwnNode(node: DocumentNode, tags: readonly Tag[]): OwnNode {
   const map = node.map([
     "id",
     "staticKey",
+    "otherStaticKey",
     "mode",
     "stage",
     "groups",
@@ -127,9 +134,12 @@ export function readOwnNode(node: DocumentNode, tags: readonly Tag[]): OwnNode {
     "addresses",
     "mtu",
   ]);
-  const keyNode = map.need("staticKey");
-  const staticSecret = readSecret(keyNode, KEY_BYTES);
-  if (isZero(staticSecret)) keyNode.fail("the key is all zeros.", "`abs keys generate` draws one.");
+  const staticSecret = readStaticSecret(map.need("staticKey"));
+  const otherNode = map.get("otherStaticKey");
+  const otherSecret = otherNode === undefined ? undefined : readStaticSecret(otherNode);
+  if (otherSecret !== undefined && equalBytes(otherSecret, staticSecret)) {
+    otherNode?.fail("it is the same as staticKey.", "Leave it out where the key does not change.");
+  }
   const stage = map.get("stage")?.oneOf(STAGES);
   const onStop = map.get("onStop")?.oneOf(ON_STOP);
   const addressesNode = map.get("addresses");
@@ -138,6 +148,7 @@ export function readOwnNode(node: DocumentNode, tags: readonly Tag[]): OwnNode {
     id: readName(map.need("id")),
     staticKey: new KeyPair(staticSecret),
     staticSecret,
+    ...(otherSecret === undefined ? {} : { otherSecret }),
     mode: map.get("mode")?.oneOf(MODES) ?? "quick",
     groups: readNames(map.get("groups")),
     tags: readTagNames(map.get("tags"), tags),
@@ -150,6 +161,39 @@ export function readOwnNode(node: DocumentNode, tags: readonly Tag[]): OwnNode {
   };
 }
 
+function readStaticSecret(node: DocumentNode): Uint8Array {
+  const secret = readSecret(node, KEY_BYTES);
+  if (isZero(secret)) node.fail("the key is all zeros.", "`abs keys generate` draws one.");
+  return secret;
+}
+
+/** The first begins handshakes; all answer them. */
+export function ownKeysOf({ staticKey, otherSecret }: OwnNode): readonly [KeyPair, ...KeyPair[]] {
+  return otherSecret === undefined ? [staticKey] : [staticKey, new KeyPair(otherSecret)];
+}
+
+/** Whether both are one node: a key that both have is its own. */
+export function sharesOwnKey(left: OwnNode, right: OwnNode): boolean {
+  const keys = ownKeysOf(right).map(({ publicKey }) => publicKey);
+  return ownKeysOf(left).some(({ publicKey }) => keys.some((key) => equalBytes(key, publicKey)));
+}
+
+type PeerKeys = Pick<Peer, "staticPublic" | "otherPublic">;
+
+export function publicKeysOf({ staticPublic, otherPublic }: PeerKeys): readonly Uint8Array[] {
+  return otherPublic === undefined ? [staticPublic] : [staticPublic, otherPublic];
+}
+
+export function sharesKey(left: PeerKeys, right: PeerKeys): boolean {
+  const keys = publicKeysOf(right);
+  return publicKeysOf(left).some((one) => keys.some((key) => equalBytes(key, one)));
+}
+
+/** @param key hexadecimal */
+export function peerWithKey(peers: readonly Peer[], key: string): Peer | undefined {
+  return peers.find((peer) => publicKeysOf(peer).some((one) => toHex(one) === key));
+}
+
 export function readPeers(
   node: DocumentNode | undefined,
   own: OwnNode,
@@ -159,14 +203,17 @@ export function readPeers(
   // What must be unique among all nodes, and who has it.
   const owners = new Map<string, string>([
     [`id ${own.id}`, "this node"],
-    [`key ${toHex(own.staticKey.publicKey)}`, "this node"],
+    ...ownKeysOf(own).map(({ publicKey }): [string, string] => [
+      `key ${toHex(publicKey)}`,
+      "this node",
+    ]),
     ...(own.addresses ?? []).map((address): [string, string] => [
       `address ${formatAddress(address)}`,
       "this node",
     ]),
   ]);
   for (const item of node?.list() ?? []) {
-    const peer = readPeer(item, own, tags);
+    const peer = readPeer(item, tags);
     const claim = (what: string, value: string) => {
       const owner = owners.get(`${what} ${value}`);
       if (owner !== undefined) {
@@ -176,7 +223,7 @@ export function readPeers(
       owners.set(`${what} ${value}`, `"${peer.id}"`);
     };
     claim("id", peer.id);
-    claim("key", toHex(peer.staticPublic));
+    for (const key of publicKeysOf(peer)) claim("key", toHex(key));
     for (const address of peer.addresses) claim("address", formatAddress(address));
     for (const mac of peer.macs) claim("MAC", mac);
     peers.push(peer);
@@ -187,7 +234,7 @@ export function readPeers(
   return peers;
 }
 
-function readPeer(node: DocumentNode, own: OwnNode, tags: readonly Tag[]): Peer {
+function readPeer(node: DocumentNode, tags: readonly Tag[]): Peer {
   const map = node.map([
     "id",
     "addresses",
@@ -195,14 +242,13 @@ function readPeer(node: DocumentNode, own: OwnNode, tags: readonly Tag[]): Peer 
     "mode",
     "carrier",
     "staticKey",
+    "otherStaticKey",
     "groups",
     "tags",
+    "quarantined",
   ]);
-  const keyNode = map.need("staticKey");
-  const staticPublic = readHex(keyNode, KEY_BYTES);
-  if (own.staticKey.agree(staticPublic) === undefined) {
-    keyNode.fail("it is a point of low order.", "Take the public key of the peer's own pair.");
-  }
+  const staticPublic = readStaticPublic(map.need("staticKey"));
+  const otherNode = map.get("otherStaticKey");
   return {
     id: readName(map.need("id")),
     addresses: readAddresses(map.need("addresses")),
@@ -210,9 +256,19 @@ function readPeer(node: DocumentNode, own: OwnNode, tags: readonly Tag[]): Peer 
     mode: map.get("mode")?.oneOf(MODES) ?? "quick",
     carrier: map.get("carrier")?.oneOf(CARRIERS) ?? "ip",
     staticPublic,
+    ...(otherNode === undefined ? {} : { otherPublic: readStaticPublic(otherNode) }),
     groups: readNames(map.get("groups")),
     tags: readTagNames(map.get("tags"), tags),
+    ...(map.get("quarantined")?.boolean() === true ? { quarantined: true } : {}),
   };
+}
+
+function readStaticPublic(node: DocumentNode): Uint8Array {
+  const key = readHex(node, KEY_BYTES);
+  if (isLowOrder(key)) {
+    node.fail("it is a point of low order.", "Take the public key of the peer's own pair.");
+  }
+  return key;
 }
 
 export function readCarrierSettings(node: DocumentNode | undefined): CarrierSettings {

@@ -204,6 +204,23 @@ const REFUSED: readonly { name: string; change: Fields; message: string }[] = [
     message: "belongs to this node",
   },
   {
+    name: "a peer whose other key is the own one",
+    change: { peers: [{ ...PEER, otherStaticKey: WEB.publicKey }] },
+    message: "belongs to this node",
+  },
+  {
+    name: "a peer whose other key is its first",
+    change: { peers: [{ ...PEER, otherStaticKey: DB.publicKey }] },
+    message: 'belongs to "db" already',
+  },
+  {
+    name: "another key that is the same",
+    change: {
+      node: { id: "web", staticKey: WEB.secretKey, otherStaticKey: WEB.secretKey },
+    },
+    message: "node.otherStaticKey: it is the same as staticKey",
+  },
+  {
     name: "an address of two peers",
     change: {
       peers: [PEER, { ...PEER, id: "db2", staticKey: generateKeyPair().publicKey, macs: [] }],

@@ -8,13 +8,16 @@
 
 import { createHash } from "node:crypto";
 import { toHex } from "../bytes.ts";
+import { readAppDb } from "../channel/appdb-file.ts";
+import { type PmdbPlace, readPmdb } from "../channel/pmdb-file.ts";
 import { compileSignatures } from "../dpi/compile.ts";
 import { librarySignature } from "../dpi/library.ts";
-import { loadSignatures, readSignature } from "../dpi/schema.ts";
+import { loadSignatures, parseSignatures, readSignature } from "../dpi/schema.ts";
 import type { AppSignature } from "../dpi/signature.ts";
 import { compilePolicy } from "../policy/compile.ts";
+import { parseLocalRules, withLocalRules } from "../policy/local-rules.ts";
 import type { KnownNames, Policy, PolicyNames } from "../policy/policy.ts";
-import { loadPolicy, readPolicy } from "../policy/schema.ts";
+import { loadPolicy, parsePolicy, readPolicy } from "../policy/schema.ts";
 import type { Contract } from "../session/contract.ts";
 import { type DocumentNode, loadDocument, parseDocument } from "../store/document.ts";
 import { readCidrs } from "../store/network-values.ts";
@@ -49,7 +52,12 @@ export interface Provisioning {
   readonly contracts: readonly Contract[];
   readonly ledger?: LedgerSettings;
   readonly signatures: readonly AppSignature[];
+  /** What was delivered and the ledger does not hold (committed-signatures.ts). */
+  readonly unused?: readonly UnusedSignature[];
+  /** Rules of the VM's owner included. */
   readonly policy: Policy;
+  /** Where it comes from, if not from files that people keep. */
+  readonly pmdb?: PmdbPlace;
   /** Addresses of other tenants. */
   readonly otherTenants: readonly IpRange[];
   /** Names that the policy may use though no peer has them. */
@@ -57,6 +65,12 @@ export interface Provisioning {
   /** SHA-256, in hex, of what gives PeerIndex and TagIndex their meaning: a saved flow table is
    * only reused when it is the same. */
   readonly digest: string;
+}
+
+export interface UnusedSignature {
+  readonly id: string;
+  readonly version: number;
+  readonly reason: string;
 }
 
 const KEYS = [
@@ -132,8 +146,9 @@ function readProvisioning(node: DocumentNode, compiles = true): Provisioning {
   const ledgerNode = map.get("ledger");
   const ledger = ledgerNode && readLedger(ledgerNode, map.get("contracts"));
   const contracts = ledger === undefined ? readContracts(map.get("contracts")) : [];
-  const signatures = readSignatureList(map.get("signatures"));
-  const policy = readPolicyEntry(map.need("policy"));
+  const signatures = readSignatureList(map.get("signatures"), ledger !== undefined);
+  const pmdb = readPmdbPlace(map.need("policy"));
+  const policy = pmdb === undefined ? readPolicyEntry(map.need("policy")) : pmdbPolicy(pmdb);
   const otherNode = map.get("otherTenants");
   const otherTenants = otherNode === undefined ? [] : readCidrs(otherNode);
   const known = readKnown(map.get("known"));
@@ -148,6 +163,7 @@ function readProvisioning(node: DocumentNode, compiles = true): Provisioning {
     ...(ledger === undefined ? {} : { ledger }),
     signatures,
     policy,
+    ...(pmdb === undefined ? {} : { pmdb }),
     otherTenants,
     ...(known === undefined ? {} : { known }),
     digest: meaningOf(own, tenant, tags, peers),
@@ -161,14 +177,21 @@ function readProvisioning(node: DocumentNode, compiles = true): Provisioning {
   return provisioning;
 }
 
-/** Inline signatures, `{ builtin: NAME }` of the library, or `{ file: PATH }`. */
-function readSignatureList(node: DocumentNode | undefined): AppSignature[] {
+/** In place, `{ builtin: NAME }` of the library, `{ file: PATH }`, or `{ appdb: PATH }`. */
+function readSignatureList(node: DocumentNode | undefined, hasLedger: boolean): AppSignature[] {
   if (node === undefined) return [];
   return node.list().flatMap((item) => {
     const keys = item.keys();
     if (keys.includes("file")) {
       const path = item.map(["file"]).need("file").string();
       return loadSignatures(besideDocument(item, path));
+    }
+    if (keys.includes("appdb")) {
+      const map = item.map(["appdb", "set"]);
+      const path = map.need("appdb");
+      const file = besideDocument(item, path.string());
+      if (hasLedger) return appDbSignatures(file, map.need("set").string());
+      path.fail("what an AppDB holds is checked against a ledger, and there is none.", "Add one.");
     }
     if (keys.includes("builtin")) {
       const name = item.map(["builtin"]).need("builtin");
@@ -180,10 +203,33 @@ function readSignatureList(node: DocumentNode | undefined): AppSignature[] {
   });
 }
 
+/** Each with what the ledger must hold for it to be used (committed-signatures.ts). */
+function appDbSignatures(file: string, set: string): AppSignature[] {
+  return readAppDb(file, set).flatMap(({ id, contents, commitment }) =>
+    parseSignatures(contents, `${file}, ${id}`).map((signature) => ({ ...signature, commitment })),
+  );
+}
+
 function readPolicyEntry(node: DocumentNode): Policy {
   if (!node.keys().includes("file")) return readPolicy(node);
   const path = node.map(["file"]).need("file").string();
   return loadPolicy(besideDocument(node, path));
+}
+
+function readPmdbPlace(node: DocumentNode): PmdbPlace | undefined {
+  if (!node.keys().includes("pmdb")) return undefined;
+  const map = node.map(["pmdb", "policy"]);
+  const file = besideDocument(node, map.need("pmdb").string());
+  return { file, policy: map.need("policy").string() };
+}
+
+/** The manager's policy, and before it the rules of the VM's owner. @throws AbsError */
+function pmdbPolicy(place: PmdbPlace): Policy {
+  const { body, local } = readPmdb(place.file, place.policy);
+  const policy = parsePolicy(body, "the manager's policy");
+  return local === undefined
+    ? policy
+    : withLocalRules(policy, parseLocalRules(local.body, "local rules"));
 }
 
 /**

@@ -5,14 +5,18 @@
  */
 import { COMMAND, EVENT, NEED, PUNT, REFUSE } from "../dataplane/control-records.ts";
 import { DROP } from "../dataplane/drop-reasons.ts";
+import { protocolWord } from "../store/network-values.ts";
 import type { Micros, PeerIndex, Role, TagIndex, WallMillis } from "../units.ts";
 import { addressBytes, formatAddress } from "../wire/ip-text.ts";
 import { REJECT_REASON, type SealedReject } from "../wire/reject-message.ts";
+import { FlowTally } from "./flow-tally.ts";
 import { addressOfBytes } from "./own-addresses.ts";
 import { PathMtu } from "./path-mtu.ts";
-import { type PlaneNames, PROTOCOL_NAMES, planeEvent, refusalNumbers } from "./plane-events.ts";
+import { type PlaneNames, planeEvent, refusalNumbers } from "./plane-events.ts";
 import { type FrameEnds, frameEnds } from "./routes.ts";
+import { RuleHitCounts } from "./rule-hits.ts";
 import type { SessionDriver } from "./session-driver.ts";
+import { ViolationCounts } from "./violation-counts.ts";
 import type { PlaneLink } from "./worker-link.ts";
 
 const PUNTS_PER_TURN = 256;
@@ -27,6 +31,12 @@ export class PuntReader {
   #handshakesInTurn = 0;
   /** The names that an update brings, until the worker says that it has taken it. */
   #expected: { readonly generation: number; readonly names: PlaneNames } | undefined;
+
+  /** What peers have done that is held against them. */
+  readonly violations = new ViolationCounts();
+  /** What was decided, for the manager's people. */
+  readonly flows = new FlowTally();
+  readonly ruleHits = new RuleHitCounts();
 
   constructor(
     readonly worker: PlaneLink,
@@ -71,10 +81,10 @@ export class PuntReader {
     const memory = this.worker.punts.memory;
     switch (type) {
       case PUNT.event:
-        this.#event(at);
+        this.#event(at, wall);
         break;
       case PUNT.rejected:
-        this.#event(at);
+        this.#event(at, wall);
         this.#tellPeer(at, now);
         break;
       case PUNT.need:
@@ -141,7 +151,7 @@ export class PuntReader {
       event: "rejected-by-peer",
       peer: peers[peer]?.id ?? String(peer),
       reason: reject.reason,
-      protocol: PROTOCOL_NAMES.get(reject.protocol) ?? String(reject.protocol),
+      protocol: protocolWord(reject.protocol),
       source: formatBytes(reject.source),
       sourcePort: reject.sourcePort,
       destination: formatBytes(reject.destination),
@@ -155,8 +165,12 @@ export class PuntReader {
     this.#expected = undefined;
   }
 
-  #event(at: number): void {
-    const event = planeEvent(this.worker.punts.memory, at, this.names);
+  #event(at: number, wall: WallMillis): void {
+    const { memory } = this.worker.punts;
+    const event = planeEvent(memory, at, this.names);
+    this.violations.note(memory, at, this.names.provisioning);
+    this.flows.note(event);
+    this.ruleHits.note(event, wall);
     this.driver.parts.events.write(event);
   }
 

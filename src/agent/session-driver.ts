@@ -15,6 +15,7 @@ import type { Micros, PeerIndex, Role, SessionSlot, TagIndex, WallMillis } from 
 import { DATA_HEADER_BYTES, readCounter } from "../wire/data-frame.ts";
 import { formatAddress } from "../wire/ip-text.ts";
 import { encodeUnknownIndexHint, HINT_BYTES, type SealedReject } from "../wire/reject-message.ts";
+import { keyLogLine, type SessionNames } from "./key-log.ts";
 import { outerFrame, type Route } from "./outer-frame.ts";
 import { addressOfBytes } from "./own-addresses.ts";
 import type { Provisioning } from "./provisioning.ts";
@@ -38,6 +39,8 @@ export interface DriverParts {
 
 export class SessionDriver {
   readonly installed = new Map<SessionSlot, InstallOutput>();
+  /** Told of each session made while a capture writes a key log. */
+  keyListener: ((line: string) => void) | undefined;
   /** Greatest counter of lane 15 received by slot: a REJECT is taken once. */
   readonly #rejectSeen = new Map<SessionSlot, number>();
   /** Next counter of lane 15 by slot. */
@@ -222,7 +225,10 @@ export class SessionDriver {
     if (output.out.quickProof !== undefined) bytes.set(output.out.quickProof, INSTALL.proofOut);
     if (output.in.quickProof !== undefined) bytes.set(output.in.quickProof, INSTALL.proofIn);
     set(INSTALL.sendNow, Number(output.sendNow));
+    set(INSTALL.order, output.order);
+    set(INSTALL.endsBefore, output.endsBefore);
     this.installed.set(output.slot, output);
+    this.keyListener?.(keyLogLine(output, this.#namesOf(output), Date.now()));
     this.#rejectSeen.delete(output.slot);
     this.#mainCounters.set(output.slot, 0);
     worker.sendBytes(COMMAND.install, bytes);
@@ -289,6 +295,10 @@ export class SessionDriver {
       destinationPort: 0,
       protocol: node.carrier === "udp" ? "udp" : String(carriers.ipProtocol),
     };
+  }
+
+  #namesOf({ peer, tag }: InstallOutput): SessionNames {
+    return { peer: this.#peerName(peer), app: this.#tagName(tag) };
   }
 
   #peerName(peer: PeerIndex): string {

@@ -7,7 +7,7 @@ import { openShim, type Shim } from "../dataplane/shim.ts";
 import type { CompiledSignatures } from "../dpi/compile.ts";
 import { cacheKey, readCached, writeCached } from "../dpi/database-cache.ts";
 import { AbsError, messageOf } from "../errors.ts";
-import { type ChildUrgency, giveWay } from "./child-urgency.ts";
+import { type ChildUrgency, setUrgency } from "./child-urgency.ts";
 
 /** A child that takes longer hangs. */
 const COMPILE_MS = 300_000;
@@ -49,7 +49,7 @@ async function compileInChild(
     stderr: "pipe",
     timeout: COMPILE_MS,
   });
-  giveWay(child.pid, urgency);
+  setUrgency(child.pid, urgency);
   const [saved, errors, code] = await Promise.all([
     new Response(child.stdout).bytes(),
     new Response(child.stderr).text(),

@@ -4,12 +4,15 @@
  * and packs it into shared memory (dataplane/snapshot.ts); the worker makes tables and views of it
  * between two bursts. Field names carry the part they belong to: `policy.ports`, `signature.ports`.
  */
+import { concat } from "../bytes.ts";
 import type { CompiledSignatures } from "../dpi/compile.ts";
 import type { CompiledPolicy } from "../policy/compile.ts";
 import { STAGE_NAMES } from "../policy/decision.ts";
+import { mac1KeyOf } from "../session/mac.ts";
 import { addressHash } from "../wire/data-frame.ts";
 import { addressBytes, type IpAddress } from "../wire/ip-text.ts";
 import type { Provisioning } from "./provisioning.ts";
+import { ownKeysOf } from "./provisioning-fields.ts";
 
 export type SnapshotFields = Record<string, Uint8Array | Uint32Array | Float64Array>;
 
@@ -44,7 +47,6 @@ export interface SnapshotSource {
   readonly ownMac: Uint8Array;
   /** Largest inner IP packet, in bytes. */
   readonly innerMtu: number;
-  readonly mac1Key: Uint8Array;
 }
 
 export function snapshotFields(source: SnapshotSource): SnapshotFields {
@@ -52,7 +54,7 @@ export function snapshotFields(source: SnapshotSource): SnapshotFields {
   const { peers } = provisioning;
   const fields: SnapshotFields = {
     settings: settingsOf(source),
-    mac1Key: source.mac1Key,
+    mac1Keys: concat(...ownKeysOf(provisioning.node).map((key) => mac1KeyOf(key.publicKey))),
     ownTags: ownTags(provisioning),
     peerTags: peerTagBits(provisioning),
     peerQuick: Uint8Array.from(peers, ({ mode }) => Number(mode === "quick")),

@@ -1,14 +1,18 @@
 /**
  * The agent's local interface: HTTP over a Unix socket in the state directory, behind `abs agent
- * status`. design/agent.md "Local interface". It only reads; root alone may open the socket.
+ * status`, `abs capture` and others. design/agent.md "Local interface". Root alone may open it.
  */
 import { chmodSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Shim } from "../dataplane/shim.ts";
 import { AbsError, messageOf } from "../errors.ts";
+import { RecentEvents } from "../observe/recent-events.ts";
 import type { AgentOptions } from "./agent.ts";
 import type { AgentLedger } from "./agent-ledger.ts";
+import type { AgentManager } from "./agent-manager.ts";
 import type { AgentPorts } from "./agent-ports.ts";
+import { OutsideCapture } from "./outside-capture.ts";
+import type { RuleHitCounts, RuleHits } from "./rule-hits.ts";
 import type { SessionDriver } from "./session-driver.ts";
 import type { AgentUpdates, Enforced, UpdateResult } from "./updates.ts";
 import type { WorkerLink } from "./worker-link.ts";
@@ -26,17 +30,25 @@ export interface StatusParts {
   readonly ports: AgentPorts;
   readonly options: AgentOptions;
   readonly ledger: AgentLedger | undefined;
+  readonly manager: AgentManager | undefined;
   readonly updates: AgentUpdates;
+  readonly ruleHits: RuleHitCounts;
 }
 
 export class StatusServer {
   readonly #server: { stop: (closeActive?: boolean) => unknown };
   readonly #path: string;
+  readonly #recent: RecentEvents;
+  readonly #capture: OutsideCapture;
 
   constructor(
     stateDir: string,
     readonly parts: StatusParts,
   ) {
+    this.#recent = new RecentEvents(parts.options.events);
+    const { events, allowsKeyLog } = parts.options;
+    const carriers = () => parts.updates.running.provisioning.carriers;
+    this.#capture = new OutsideCapture({ ...parts, events, allowsKeyLog, carriers });
     this.#path = join(stateDir, SOCKET_NAME);
     if (Buffer.byteLength(this.#path) > SOCKET_PATH_BYTES_MAX) {
       throw new AbsError(
@@ -55,19 +67,51 @@ export class StatusServer {
   }
 
   close(): void {
+    this.#recent.close();
+    this.#capture.close();
     this.#server.stop(true);
     rmSync(this.#path, { force: true });
   }
 
   async #answer(request: Request): Promise<Response> {
-    const path = new URL(request.url).pathname;
-    if (path === "/status") {
-      const ledger = await this.parts.ledger?.status();
-      return Response.json({ ...this.#status(), ...(ledger === undefined ? {} : { ledger }) });
+    const { pathname: path, searchParams } = new URL(request.url);
+    if (path === "/events") {
+      const since = Number(searchParams.get("since")) || 0;
+      return this.#recent.answer(since, searchParams.get("follow") === "1");
     }
+    if (path === "/capture") return this.#captureAnswer(searchParams);
+    if (path === "/capture-end" && request.method === "POST") {
+      this.#capture.end();
+      return Response.json({});
+    }
+    if (path === "/status") {
+      const { ledger, manager } = this.parts;
+      return Response.json({
+        ...this.#status(),
+        ...(ledger === undefined ? {} : { ledger: await ledger.status() }),
+        ...(manager === undefined ? {} : { manager: manager.status }),
+      });
+    }
+    if (path === "/rule-hits") return Response.json(this.parts.ruleHits.all);
     const isReload = path === "/reload" && request.method === "POST";
     if (isReload) return Response.json(await reloadAnswer(this.parts.updates));
     return Response.json({ error: `there is no ${path}` }, { status: 404 });
+  }
+
+  #captureAnswer(words: URLSearchParams): Response {
+    const optional = (name: string) => words.get(name) ?? undefined;
+    const limit = (name: string) => Number(words.get(name)) || Number.POSITIVE_INFINITY;
+    try {
+      const stream = this.#capture.begin({
+        ...{ host: optional("host"), direction: optional("direction"), kind: optional("kind") },
+        keylog: words.get("keylog") === "1",
+        packets: limit("packets"),
+        seconds: limit("seconds"),
+      });
+      return new Response(stream);
+    } catch (error) {
+      return Response.json(plainError(error), { status: 409 });
+    }
   }
 
   #status() {
@@ -90,7 +134,10 @@ export class StatusServer {
         inside: shim.portStats(ports.insidePort),
         outside: shim.portStats(ports.outsidePort),
       },
-      events: { written: options.events.written, lost: options.events.lost },
+      events: {
+        ...{ written: options.events.written, lost: options.events.lost },
+        ...(options.sinks === undefined ? {} : { sinks: options.sinks.status }),
+      },
       sessions: [...driver.installed.values()].map((session) => ({
         slot: session.slot,
         peer: provisioning.peers[session.peer]?.id ?? String(session.peer),
@@ -104,12 +151,20 @@ export class StatusServer {
   }
 }
 
+/** An AbsError on its way to another process. */
+type PlainError = { readonly code: string; readonly message: string; readonly remedy: string };
+
+function plainError(error: unknown): PlainError {
+  const { code, remedy } = error instanceof AbsError ? error : { code: "FAILED", remedy: "" };
+  return { code, message: messageOf(error), remedy };
+}
+
 /** What a reload came to: enforced, unchanged, or refused and why; and what is in force now. */
 export type ReloadAnswer =
   | UpdateResult
   | {
       readonly state: "refused";
-      readonly error: { readonly code: string; readonly message: string; readonly remedy: string };
+      readonly error: PlainError;
       readonly enforced: Enforced;
     };
 
@@ -117,9 +172,7 @@ async function reloadAnswer(updates: AgentUpdates): Promise<ReloadAnswer> {
   try {
     return await updates.reload();
   } catch (error) {
-    const { code, remedy } = error instanceof AbsError ? error : { code: "FAILED", remedy: "" };
-    const { enforced } = updates;
-    return { state: "refused", error: { code, message: messageOf(error), remedy }, enforced };
+    return { state: "refused", error: plainError(error), enforced: updates.enforced };
   }
 }
 
@@ -128,16 +181,56 @@ export async function askReload(stateDir: string): Promise<ReloadAnswer> {
   return (await ask(stateDir, "/reload", "POST")) as ReloadAnswer;
 }
 
+/** How often its rules have decided, by rule. @throws AbsError AGENT_NOT_RUNNING */
+export async function readRuleHits(stateDir: string): Promise<Readonly<Record<string, RuleHits>>> {
+  return (await ask(stateDir, "/rule-hits", "GET")) as Readonly<Record<string, RuleHits>>;
+}
+
 /** Asks the agent that uses `stateDir`. @throws AbsError AGENT_NOT_RUNNING */
 export async function readStatus(stateDir: string): Promise<unknown> {
   return await ask(stateDir, "/status", "GET");
 }
 
+/**
+ * Lines of the agent's last events since `sinceMs` (UNIX time), and, following, of those that come.
+ * @throws AbsError AGENT_NOT_RUNNING
+ */
+export async function readEvents(
+  stateDir: string,
+  sinceMs: number,
+  isFollowing: boolean,
+): Promise<AsyncIterable<Uint8Array>> {
+  const what = `/events?since=${sinceMs}&follow=${isFollowing ? 1 : 0}`;
+  return (await request(stateDir, what, "GET")).body ?? new Blob([]).stream();
+}
+
+/**
+ * Blocks of a capture that begins now, until its limits or endCapture().
+ * @throws AbsError AGENT_NOT_RUNNING, and the agent's own
+ */
+export async function readCapture(
+  stateDir: string,
+  words: Readonly<Record<string, string>>,
+): Promise<AsyncIterable<Uint8Array>> {
+  const answer = await request(stateDir, `/capture?${new URLSearchParams(words)}`, "GET");
+  if (answer.ok) return answer.body ?? new Blob([]).stream();
+  const { code, message, remedy } = (await answer.json()) as PlainError;
+  throw new AbsError(code, message, remedy);
+}
+
+/** The capture at hand is sent to its end. @throws AbsError AGENT_NOT_RUNNING */
+export async function endCapture(stateDir: string): Promise<void> {
+  await ask(stateDir, "/capture-end", "POST");
+}
+
 async function ask(stateDir: string, what: string, method: string): Promise<unknown> {
+  return await (await request(stateDir, what, method)).json();
+}
+
+async function request(stateDir: string, what: string, method: string): Promise<Response> {
   const path = join(stateDir, SOCKET_NAME);
   try {
-    const response = await fetch(`http://agent${what}`, { unix: path, method, timeout: false });
-    return await response.json();
+    return await fetch(`http://agent${what}`, { unix: path, method, timeout: false });
   } catch (cause) {
     throw new AbsError(
       "AGENT_NOT_RUNNING",

@@ -40,11 +40,14 @@ function partChanges(before: PartDigest, after: PartDigest): PartChanges | undef
   return isSame && !reordered ? undefined : { added, removed, changed, reordered };
 }
 
-/** Throws AbsError `UPDATE_NEEDS_RESTART` when a change cannot be made in a running agent. */
-export function requireChangeable({ node }: Changes): void {
+/**
+ * Throws AbsError `UPDATE_NEEDS_RESTART` when a change cannot be made in a running agent.
+ * @param keepsKey one of its keys stays while another comes or goes
+ */
+export function requireChangeable({ node }: Changes, keepsKey: boolean): void {
   if (node === undefined) return;
   const touched = [...node.added, ...node.removed, ...node.changed];
-  const fixed = FIXED.filter((name) => touched.includes(name));
+  const fixed = FIXED.filter((name) => touched.includes(name) && !(name === "key" && keepsKey));
   if (fixed.length === 0) return;
   const names = fixed.map((name) => (name === "key" ? "staticKey" : name)).join(", ");
   throw new AbsError(

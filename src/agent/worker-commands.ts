@@ -13,6 +13,7 @@ import {
 import { DROP } from "../dataplane/drop-reasons.ts";
 import { FlowRedeciding } from "../dataplane/flow-redeciding.ts";
 import { F_PEER, FLOW_WORDS } from "../dataplane/flow-table.ts";
+import { FrameTap } from "../dataplane/frame-tap.ts";
 import { ParsedPacket } from "../dataplane/parsed-packet.ts";
 import type { Plane } from "../dataplane/plane.ts";
 import { RecordRing } from "../dataplane/record-ring.ts";
@@ -28,11 +29,11 @@ const INNER_MTU_MIN = 68;
 export class WorkerCommands {
   isStopped = false;
   readonly #ring: RecordRing;
+  readonly #frames: RecordRing;
   readonly #handle = fixedU32(1);
   readonly #offset = fixedU32(1);
   readonly #doorbellBytes = new Uint8Array(8);
   readonly #redeciding: FlowRedeciding;
-  #peersSessions = 0;
   /** Number of a `sync` that waits for its answer, or 0. */
   #syncNumber = 0;
   /** Generation of a snapshot whose punt found no room, or -1. */
@@ -44,6 +45,7 @@ export class WorkerCommands {
     readonly setup: WorkerSetup,
   ) {
     this.#ring = new RecordRing(setup.commands);
+    this.#frames = new RecordRing(setup.frames);
     this.#redeciding = new FlowRedeciding(plane);
   }
 
@@ -129,6 +131,9 @@ export class WorkerCommands {
       case COMMAND.refuseFlow:
         this.#refuseFlow(at);
         break;
+      case COMMAND.capture:
+        this.#capture(first === 1);
+        break;
       case COMMAND.management:
         this.#management(at);
         break;
@@ -174,7 +179,9 @@ export class WorkerCommands {
     sessions.peer[slot] = word(INSTALL.peer);
     sessions.tag[slot] = word(INSTALL.tag);
     sessions.role[slot] = word(INSTALL.role);
-    sessions.peersOrder[slot] = sendNow ? 0 : ++this.#peersSessions;
+    sessions.order[slot] = word(INSTALL.order);
+    sessions.peersOrder[slot] = sendNow ? 0 : word(INSTALL.order);
+    sessions.endsBefore[slot] = word(INSTALL.endsBefore);
     sessions.keyOut[slot] = word(INSTALL.keyOut);
     sessions.keyIn[slot] = word(INSTALL.keyIn);
     sessions.confidentialOut[slot] = word(INSTALL.confidentialOut);
@@ -239,6 +246,12 @@ export class WorkerCommands {
     (outside ? plane.outside : plane.inside).add(this.#handle[0], offset, length);
   }
 
+  /** Begins to copy frames of the outside port, or ends it. */
+  #capture(isWanted: boolean): void {
+    const { memory, outside } = this.plane;
+    outside.tap = isWanted ? new FrameTap(this.#frames, memory) : undefined;
+  }
+
   #pathMtu(peer: number, innerMtu: number): void {
     if (peer < this.plane.innerMtu.length && innerMtu >= INNER_MTU_MIN) {
       this.plane.innerMtu[peer] = innerMtu;
@@ -267,14 +280,11 @@ export class WorkerCommands {
         management.close(word(MANAGEMENT.localPort));
         break;
       case MANAGEMENT_CHANGE.listen:
-        management.listenPort = word(MANAGEMENT.port);
-        management.callers.clear();
+        management.listen(word(MANAGEMENT.port));
         break;
-      case MANAGEMENT_CHANGE.caller: {
-        const { callers } = management;
-        if (word(MANAGEMENT.ipVersion) === 4) callers.set4(address(3), callers.count);
-        else callers.set6(address(0), address(1), address(2), address(3), callers.count);
-      }
+      case MANAGEMENT_CHANGE.caller:
+        if (word(MANAGEMENT.ipVersion) === 4) management.caller4(address(3));
+        else management.caller6(address(0), address(1), address(2), address(3));
     }
   }
 

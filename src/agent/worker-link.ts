@@ -17,6 +17,7 @@ import type { SnapshotFields } from "./snapshot-fields.ts";
 import { COUNTER_NAMES } from "./worker-plane.ts";
 import {
   COMMAND_RING_BYTES,
+  FRAME_RING_BYTES,
   PUNT_RING_BYTES,
   SNAPSHOT_AREA_BYTES,
   type WorkerReady,
@@ -26,7 +27,7 @@ import {
 /** What the caller knows of a worker; the rest is made here. */
 export type WorkerPlan = Omit<
   WorkerSetup,
-  "commands" | "punts" | "sessions" | "counters" | "snapshots" | "doorbell"
+  "commands" | "punts" | "frames" | "sessions" | "counters" | "snapshots" | "doorbell"
 >;
 
 const EFD_NONBLOCK = 0o4000;
@@ -52,6 +53,8 @@ export class WorkerLink implements PlaneLink {
   readonly counters: Counters;
   readonly sessions: SessionTable;
   readonly punts: RecordRing;
+  /** Frames of the outside port, while somebody captures them. */
+  readonly frames: RecordRing;
   readonly #commands: RecordRing;
   readonly #waiting: { type: number; bytes: Uint8Array }[] = [];
   readonly #snapshots: readonly [SharedArrayBuffer, SharedArrayBuffer];
@@ -79,12 +82,14 @@ export class WorkerLink implements PlaneLink {
       doorbell: this.#doorbell,
       commands: newRing(COMMAND_RING_BYTES),
       punts: newRing(PUNT_RING_BYTES),
+      frames: newRing(FRAME_RING_BYTES),
       sessions: new SharedArrayBuffer(sessionTableBytes(plan.sessionCapacity)),
       counters: new SharedArrayBuffer(countersBytes(COUNTER_NAMES.length)),
       snapshots: this.#snapshots,
     };
     this.#commands = new RecordRing(this.#setup.commands);
     this.punts = new RecordRing(this.#setup.punts);
+    this.frames = new RecordRing(this.#setup.frames);
     this.sessions = new SessionTable(plan.sessionCapacity, this.#setup.sessions);
     this.counters = new Counters(COUNTER_NAMES, this.#setup.counters);
     this.#write(this.pack(snapshot), 0);
@@ -153,6 +158,13 @@ export class WorkerLink implements PlaneLink {
       this.sendBytes(type, bytes);
       return this.sync();
     });
+    this.#syncAnswers = done.catch(() => undefined);
+    await done;
+  }
+
+  /** Resolves when the worker has come by: it lives. Rejects when it does not within 10 s. */
+  async alive(): Promise<void> {
+    const done = this.#syncAnswers.then(() => this.sync());
     this.#syncAnswers = done.catch(() => undefined);
     await done;
   }

@@ -8,6 +8,8 @@
 export const SNAPSHOT_AREA_BYTES = 16 * 1024 * 1024;
 export const COMMAND_RING_BYTES = 256 * 1024;
 export const PUNT_RING_BYTES = 1024 * 1024;
+/** Memory is taken as a capture fills it. */
+export const FRAME_RING_BYTES = 16 * 1024 * 1024;
 
 export interface WorkerSetup {
   /** Path of the shim in this process. */
@@ -34,6 +36,8 @@ export interface WorkerSetup {
   readonly poolPackets: number;
   readonly commands: SharedArrayBuffer;
   readonly punts: SharedArrayBuffer;
+  /** Frames for a capture (frame-tap.ts). */
+  readonly frames: SharedArrayBuffer;
   readonly sessions: SharedArrayBuffer;
   readonly sessionCapacity: number;
   readonly counters: SharedArrayBuffer;

@@ -90,13 +90,17 @@ export class BenchPlane {
   readonly plane: Plane;
   readonly egress: Egress;
   readonly ingress: Ingress;
+  /** The reader's end of its reports. */
+  readonly punts: RecordRing;
   readonly #shim: Shim;
   readonly #lane: number;
 
   constructor(options: BenchPlaneOptions) {
     this.#shim = options.shim;
     this.#lane = options.lane;
-    const ring = new RecordRing(newRing(PUNT_RING_BYTES));
+    const buffer = newRing(PUNT_RING_BYTES);
+    const ring = new RecordRing(buffer);
+    this.punts = new RecordRing(buffer);
     this.plane = new Plane(
       {
         memory: options.memory,
@@ -242,6 +246,6 @@ function refuseAll(carrierProtocol: number): PlaneConfig {
     udpPort: 6253,
     defaultStage: STAGE_ENFORCE,
     innerMtu: 1468,
-    mac1Key: new Uint8Array(32),
+    mac1Keys: new Uint8Array(32),
   };
 }

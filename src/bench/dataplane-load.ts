@@ -89,6 +89,13 @@ function addPeer(bench: BenchPlane, peer: number): void {
   bench.setMtu(peer, MTU);
 }
 
+/** So that who sends without a header is known to be a peer. */
+export function setPeerAddresses({ plane }: BenchPlane, sessions: number): void {
+  for (let peer = 0; peer < sessions; peer++) {
+    plane.peerAddresses.set4(REMOTE_ADDRESS + peer, peer);
+  }
+}
+
 function receiverIndexOf(peer: number): number {
   return (((peer + 1) << 12) | peer) >>> 0;
 }
@@ -133,21 +140,52 @@ export class LoadFiller {
 
   /** Packets of this VM, at `offset`; writes `length`. */
   fillEgress(offset: Uint32Array, length: Uint32Array, count: number, payload: number): void {
+    this.#fillPlain(offset, length, count, payload, true);
+  }
+
+  /** Packets of the peers without the ABS header, at `offset`; writes `length`. */
+  fillBare(offset: Uint32Array, length: Uint32Array, count: number, payload: number): void {
+    this.#fillPlain(offset, length, count, payload, false);
+  }
+
+  #fillPlain(
+    offset: Uint32Array,
+    length: Uint32Array,
+    count: number,
+    payload: number,
+    isOurs: boolean,
+  ): void {
     for (let i = 0; i < count; i++) {
       const identification = this.#next & 0xffff;
       const flow = this.#takeFlow();
       const peer = flow % this.shape.sessions;
       const at = offset[i];
       const port = LOCAL_PORT + (flow - peer) / this.shape.sessions;
+      const remote = REMOTE_ADDRESS + peer;
+      const source = isOurs ? LOCAL_ADDRESS : remote;
+      const destination = isOurs ? remote : LOCAL_ADDRESS;
+      const ports = isOurs ? (port << 16) | REMOTE_PORT : (REMOTE_PORT << 16) | port;
       length[i] = FRAME_HEADER_BYTES + payload;
-      this.#headers(at, LOCAL_ADDRESS, REMOTE_ADDRESS + peer, 28 + payload, UDP, identification);
-      this.memory.setInt32(at + 34, (port << 16) | REMOTE_PORT, false);
+      this.#headers(at, source, destination, 28 + payload, UDP, identification);
+      this.memory.setInt32(at + 34, ports, false);
       this.memory.setInt32(at + 38, (8 + payload) << 16, false);
     }
   }
 
   /** Sealed packets of the peers, at `offset`; writes `length`. */
   fillIngress(offset: Uint32Array, length: Uint32Array, count: number, payload: number): void {
+    this.fillForged(offset, length, count, payload);
+    this.shim.abs_seal_burst(
+      addressOf(this.#key),
+      addressOf(this.#header),
+      addressOf(this.#text),
+      addressOf(this.#clear),
+      count,
+    );
+  }
+
+  /** As fillIngress(), but nobody has sealed them: their proof does not hold. */
+  fillForged(offset: Uint32Array, length: Uint32Array, count: number, payload: number): void {
     const memory = this.memory;
     for (let i = 0; i < count; i++) {
       const identification = this.#next & 0xffff;
@@ -174,13 +212,6 @@ export class LoadFiller {
       this.#header[i] = at + 34;
       this.#text[i] = 8 + payload;
     }
-    this.shim.abs_seal_burst(
-      addressOf(this.#key),
-      addressOf(this.#header),
-      addressOf(this.#text),
-      addressOf(this.#clear),
-      count,
-    );
   }
 
   #takeFlow(): number {

@@ -27,7 +27,7 @@ import { epochNow } from "../node/ledger-runner.ts";
 import { fileIn, loadCertificate, loadGenesis, loadPeers } from "../node/node-folder.ts";
 import { loadKeys, type OwnKeys } from "../node/node-keys.ts";
 import { PeerIdentities } from "../node/peer-identities.ts";
-import { peerNoise } from "../node/peer-noise-ik.ts";
+import { onlyKey, peerNoise } from "../node/peer-noise-ik.ts";
 import { PeerChannel } from "../peer/peer-channel.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 
@@ -43,8 +43,9 @@ export type BoundOptions = {
   readonly dir: string;
   /** Bytes of the contracts in a block. */
   readonly bodyBytes: number;
-  /** The master's measured time, after a fifth of it to warm up. */
+  /** The master's measured time, and how long it sends blocks before. */
   readonly seconds: number;
+  readonly warmSeconds: number;
 };
 
 export type BoundResult = {
@@ -113,7 +114,7 @@ export class BoundNode {
 
   /** The master's part. */
   async measure(): Promise<BoundResult> {
-    const { seconds } = this.options;
+    const { seconds, warmSeconds } = this.options;
     const isMet = () => {
       const met = this.channel.status().filter(({ isConnected }) => isConnected);
       return met.length >= this.#members.length;
@@ -122,7 +123,7 @@ export class BoundNode {
     // Members still meet each other.
     await Bun.sleep(500);
     this.#offer(1);
-    await Bun.sleep((seconds * 1000) / 5);
+    await Bun.sleep(warmSeconds * 1000);
     const [before, beginMs] = [this.#sealed, performance.now()];
     await Bun.sleep(seconds * 1000);
     const measured = (performance.now() - beginMs) / 1000;
@@ -135,7 +136,7 @@ export class BoundNode {
     return new PeerChannel({
       ...{ self: this.#keys.nodeId, listen: { host, port: own.certificate.peerPort } },
       random: kernelRandom,
-      noise: peerNoise(this.#genesis.chainId, this.#keys.session),
+      noise: peerNoise(this.#genesis.chainId, onlyKey(this.#keys.session)),
       realm: bytesOf(this.#genesis.chainId),
       certificate: encodeIntroduction({ signed: own, masterTerm: undefined }),
       authenticate: (certificate, key) => this.#identities.authenticate(certificate, key),

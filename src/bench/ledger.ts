@@ -22,6 +22,8 @@ export type LedgerBenchOptions = {
   readonly turns: number;
   /** Of each measurement. */
   readonly seconds: number;
+  /** Of blocks before it, of ledger and bound alike. */
+  readonly warmSeconds: number;
   /** Of the chain that a new node catches up with; 0 leaves that out. */
   readonly catchUpBlocks: number;
   /** Of the start-up check; 0 leaves it out. */
@@ -42,6 +44,8 @@ export type LedgerRun = {
   readonly signatures_per_block: number;
   readonly contracts_per_s: number;
   readonly catchup_blocks_per_s: number;
+  /** While processes that have just started compile what they run. */
+  readonly warming_blocks_per_s: number;
   /** What the shares are of. */
   readonly bound_blocks_per_s: number;
   readonly contracts_bound_per_s: number;
@@ -69,7 +73,6 @@ export type LedgerBenchResult = {
 
 /** Contracts that wait at the master: one for the block after the one that is agreed on. */
 const WINDOW = 2;
-const WARM_SECONDS = 2;
 /** Full blocks of one measurement of contracts. */
 const FULL_BLOCKS = 24;
 const LATENCY_SECONDS = 3;
@@ -112,7 +115,7 @@ export class LedgerBench {
 
   /** The bound, then the ledger, in folders of one ledger that is made anew. */
   async #turn(validators: number): Promise<Turn> {
-    const { seconds, progress } = this.options;
+    const { seconds, warmSeconds, progress } = this.options;
     const one = encodeContract(contractOfBench(Math.floor(Date.now() / 1000))).length + 4;
     const site = await this.#site(validators);
     const bound = await this.#bound(site, one);
@@ -120,7 +123,7 @@ export class LedgerBench {
     const load = new LedgerLoad(site);
     for (const name of site.all) site.startNode(name);
     await site.untilConnected(site.all);
-    await load.steadily(WINDOW, WARM_SECONDS);
+    const warming = await load.steadily(WINDOW, warmSeconds);
     const before = await costsOf(site);
     const steady = await load.steadily(WINDOW, seconds);
     const after = await costsOf(site);
@@ -128,7 +131,8 @@ export class LedgerBench {
     await load.fromQueue(CONTRACTS_MAX * 4);
     const full = await load.fromQueue(CONTRACTS_MAX * FULL_BLOCKS);
     await this.#end(site);
-    const turn = turnOf({ bound, contractsBound, before, after, steady, single, full });
+    const loads = { warming, steady, single, full };
+    const turn = turnOf({ bound, contractsBound, before, after, ...loads });
     const share = ((100 * turn.blocksPerSecond) / bound).toFixed(0);
     progress(
       `${turn.blocksPerSecond.toFixed(1)} blocks/s, ${share} % of ${bound.toFixed(1)}; ` +
@@ -139,10 +143,10 @@ export class LedgerBench {
 
   /** Blocks a second of the bound's processes. */
   async #bound(site: BenchSite, bodyBytes: number): Promise<number> {
-    const { seconds } = this.options;
+    const { seconds, warmSeconds } = this.options;
     const result = Promise.withResolvers<BoundResult>();
     const words = ["bench", "ledger-bound", "--body", String(bodyBytes)];
-    const rest = ["--seconds", String(seconds)];
+    const rest = ["--seconds", String(seconds), "--warm", String(warmSeconds)];
     for (const name of site.names) {
       site.startOther(name, [...words, ...rest, "--dir", site.folder(name)]);
     }
@@ -152,7 +156,7 @@ export class LedgerBench {
     );
     const late = setTimeout(
       () => result.reject(new AbsError("BENCH_LEDGER", "The bound did not end in time.")),
-      2000 * seconds + 60_000,
+      2000 * (seconds + warmSeconds) + 60_000,
     );
     try {
       const found = await result.promise;
@@ -252,6 +256,7 @@ function runOf(validators: number, turns: readonly Turn[], catchUp: number): Led
     signatures_per_block: mid(1, (turn) => turn.signatures),
     contracts_per_s: mid(0, (turn) => turn.contractsPerSecond),
     catchup_blocks_per_s: Math.round(catchUp),
+    warming_blocks_per_s: mid(1, (turn) => turn.warmingBlocksPerSecond),
     bound_blocks_per_s: mid(1, (turn) => turn.bound),
     contracts_bound_per_s: mid(0, (turn) => turn.contractsBound),
     contracts_bound_share: mid(3, (turn) => turn.contractsPerSecond / turn.contractsBound),
@@ -271,11 +276,12 @@ function turnOf(found: {
   readonly contractsBound: number;
   readonly before: Costs;
   readonly after: Costs;
+  readonly warming: LoadResult;
   readonly steady: LoadResult;
   readonly single: LoadResult;
   readonly full: LoadResult;
 }) {
-  const { bound, contractsBound, before, after, steady, single, full } = found;
+  const { bound, contractsBound, before, after, warming, steady, single, full } = found;
   const blocks = heightOf(after) - heightOf(before);
   const perBlock = (pick: (status: NodeStatus) => number): number => {
     const sum = ({ statuses }: Costs) => statuses.reduce((all, status) => all + pick(status), 0);
@@ -285,6 +291,7 @@ function turnOf(found: {
   return {
     ...{ bound, contractsBound },
     blocksPerSecond: steady.blocks / steady.seconds,
+    warmingBlocksPerSecond: warming.blocks / warming.seconds,
     contractsPerSecond: full.contracts / full.seconds,
     latencyP50: percentile(single.latenciesMs, 0.5),
     latencyP99: percentile(single.latenciesMs, 0.99),

@@ -42,7 +42,7 @@ export function openCapture(name: string): CaptureSource {
   }
 }
 
-/** Set-up. A capture that is in memory, for tests. */
+/** Set-up. A capture that is in memory. */
 export function captureOf(name: string, bytes: Uint8Array): CaptureSource {
   let done = 0;
   return {

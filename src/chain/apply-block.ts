@@ -29,7 +29,10 @@ import { scdEntry } from "./scd-tree.ts";
 import { membershipRoot, tnlRoot } from "./state-roots.ts";
 
 /** What a body makes of a state. */
-type AppliedBody = Pick<ChainState, "scd" | "members" | "tnl" | "params" | "masters"> &
+type AppliedBody = Pick<
+  ChainState,
+  "scd" | "scdChanges" | "members" | "tnl" | "params" | "masters"
+> &
   Pick<
     BlockCore,
     "merkleRoot" | "scCount" | "scReal" | "recordsRoot" | "scdRoot" | "tnlRoot" | "membershipRoot"
@@ -152,12 +155,12 @@ function applyBody(
   if (wasEligible && next.eligible().length === 0) {
     return refuse("last-member", "nobody would be left to agree");
   }
-  const { members, tnl, params, masters } = next;
-  const scd = state.scd.with(next.scdChanges);
+  const { members, tnl, params, masters, scdChanges } = next;
+  const scd = state.scd.with(scdChanges);
   const isSameMembership =
     members === state.members && params === state.params && masters === state.masters;
   return {
-    ...{ scd, members, tnl, params, masters },
+    ...{ scd, scdChanges, members, tnl, params, masters },
     ...wordsOfLeaves(padded(state.chainId, place.height, next.contractLeaves), body),
     recordsRoot: rootOf(body.records.map(leafBytes)),
     scdRoot: scd === state.scd ? state.core.scdRoot : scd.root,
@@ -261,7 +264,7 @@ function wordsOfLeaves(
 }
 
 function nextState(state: ChainState, core: BlockCore, applied: AppliedBody): ChainState | Refusal {
-  const { scd, members, tnl, params, masters } = applied;
+  const { scd, scdChanges, members, tnl, params, masters } = applied;
   if (!masters.some((reign) => reign.term === core.term)) {
     return refuse("term", `term ${core.term} has no master on the chain`);
   }
@@ -273,7 +276,7 @@ function nextState(state: ChainState, core: BlockCore, applied: AppliedBody): Ch
     height: core.height,
     seal: undefined,
     seed: nextSeed(state.seed, core.parentBeta),
-    ...{ scd, members, tnl, params, masters },
+    ...{ scd, scdChanges, members, tnl, params, masters },
     coolingUntil: coolingAfter(state, core),
   };
 }

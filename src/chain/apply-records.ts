@@ -5,7 +5,6 @@
  */
 import type { EpochSeconds } from "../units.ts";
 import { type BlockFault, type Refusal, refuse } from "./block-fault.ts";
-import { parseCanonical } from "./canonical-json.ts";
 import { quorumOf } from "./certificate.ts";
 import { newest, withVersion } from "./chain-state.ts";
 import { type ContractEntry, decodeContract, encodeContract } from "./contract-entry.ts";
@@ -31,6 +30,7 @@ import type {
 } from "./record-types.ts";
 import { possessionHash, rotationHash } from "./registration.ts";
 import { scdEntry, signatureEntryId } from "./scd-tree.ts";
+import { signatureAt } from "./signature-entry.ts";
 
 /** Applies one record; undefined when it is in order. */
 export function applyRecord(next: NextState, record: LedgerRecord): Refusal | undefined {
@@ -101,23 +101,31 @@ function scUpdateFault(
 }
 
 function applySignature(next: NextState, record: SignatureRecord): Refusal | undefined {
-  const id = signatureEntryId(record.signatureId);
-  const entry = next.before.scd.find(id);
-  const seq = entry === undefined ? 0 : seqOf(entry.bytes);
-  if (entry === undefined && next.before.scd.isUsed(id))
-    return broken(record, "withdrawn for good");
-  if (record.seq !== seq + 1) return broken(record, `seq ${record.seq} does not follow ${seq}`);
-  if (record.isWithdrawn && entry === undefined) return broken(record, "there is none");
-  const kept = record.isWithdrawn ? undefined : scdEntry(id, encodeRecord(record));
-  next.scdChanges.push(kept === undefined ? { id, entry: undefined } : { id, entry: kept });
+  const { signatureId, status } = record;
+  const id = signatureEntryId(signatureId);
+  const known = signatureAt(next.before.scd, signatureId);
+  if (known === undefined && next.before.scd.isUsed(id)) {
+    return broken(record, `${signatureId} is decommissioned for good`);
+  }
+  const why = signatureFault(known, record);
+  if (why !== undefined) return broken(record, `${signatureId}: ${why}`);
+  const entry = status === "decommissioned" ? undefined : scdEntry(id, encodeRecord(record));
+  next.scdChanges.push(entry === undefined ? { id, entry } : { id, entry });
   return undefined;
 }
 
-/** Of an entry of ours, which is a SIGNATURE record. */
-function seqOf(bytes: Uint8Array): number {
-  const json = parseCanonical(bytes);
-  const seq = "value" in json ? (json.value as { readonly seq?: number }).seq : undefined;
-  return seq ?? 0;
+/** Other contents are another version; taking out of use and back changes the status alone. */
+function signatureFault(
+  known: SignatureRecord | undefined,
+  { seq, version, status, commitment }: SignatureRecord,
+): string | undefined {
+  const last = known?.seq ?? 0;
+  if (seq !== last + 1) return `seq ${seq} does not follow ${last}`;
+  if (known === undefined) return status === "published" ? undefined : "it was never published";
+  const isSame = version === known.version && commitment === known.commitment;
+  if (isSame) return status === known.status ? `it is ${status} already` : undefined;
+  if (status !== "published") return "other contents come by publishing";
+  return version > known.version ? undefined : `version ${version} is not above ${known.version}`;
 }
 
 function applyNodeAdd(next: NextState, record: NodeAddRecord): Refusal | undefined {
@@ -169,7 +177,9 @@ function keysFault(
   const isOffice = next.masters.some(({ masterPub }) => masterPub === ledgerPub);
   if (isOffice || recoveryPub === ledgerPub) return "ledger_pub is the master's or recovery's";
   for (const member of next.members.values()) {
-    const past = member === owner ? member.keys.slice(0, -1) : member.keys;
+    // Renewing a certificate keeps the key, however often.
+    const kept = member === owner ? member.keys.at(-1)?.ledgerPub : undefined;
+    const past = member.keys.filter((keys) => keys.ledgerPub !== kept);
     if (past.some((keys) => keys.ledgerPub === ledgerPub)) return "ledger_pub was used before";
     if (past.some((keys) => keys.vrfPub === vrfPub) && member !== owner) {
       return "vrf_pub is another member's";

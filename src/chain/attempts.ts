@@ -16,6 +16,7 @@ import { type Refusal, refuse } from "./block-fault.ts";
 import { type PreparedCertificate, quorumOf } from "./certificate.ts";
 import { preparedFault } from "./certificate-check.ts";
 import { committeeOf } from "./chain-state.ts";
+import { thaw } from "./freeze.ts";
 import {
   cancelTimer,
   headerOf,
@@ -178,10 +179,7 @@ export function enterAttempt(validator: Validator, attempt: Attempt, binding: Bi
   return round;
 }
 
-/**
- * FORCED_REDRAW: loud, and on the disk before it has effect. Whoever it names votes in its attempt
- * even after a wiped disk, for it has never voted there.
- */
+/** FORCED_REDRAW: loud, and on the disk before it has effect. */
 export function takeRedraw(validator: Validator, redraw: ForcedRedrawMessage): Refusal | undefined {
   const known = validator.redraws.get(redraw.attempt);
   if (known !== undefined) {
@@ -198,8 +196,16 @@ export function takeRedraw(validator: Validator, redraw: ForcedRedrawMessage): R
   return undefined;
 }
 
+/**
+ * Whoever it names votes in its attempt even after a wiped disk, for it has never voted there:
+ * where it has answered the survey of this very attempt since, which came before the redraw.
+ */
 export function applyRedraw(validator: Validator, redraw: ForcedRedrawMessage): void {
-  validator.redraws.set(redraw.attempt, redraw);
-  leaveBelow(validator, redraw.attempt);
-  if (redraw.committee.includes(validator.nodeId)) validator.readmittedFrom ??= redraw.attempt;
+  const { attempt, committee } = redraw;
+  const { freeze } = validator;
+  validator.redraws.set(attempt, redraw);
+  leaveBelow(validator, attempt);
+  const isAnswered = [...freeze.pending.values()].includes(attempt);
+  if (isAnswered && committee.includes(validator.nodeId)) validator.readmittedFrom ??= attempt;
+  thaw(freeze, attempt);
 }

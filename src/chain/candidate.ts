@@ -16,6 +16,7 @@ import {
   isSignedByMaster,
   masterId,
   openHeight,
+  ownKeys,
   report,
   send,
   sign,
@@ -133,6 +134,7 @@ export function refuseBlock(
   report(validator, "refused", `${blockHash}: ${refusal.fault} ${refusal.detail}`);
   const leader = leaderOf(round, round.view);
   if (leader === undefined || validator.stoppedBy !== undefined) return;
+  if (ownKeys(validator) === undefined) return;
   const reject = sign<RejectMessage>(validator, {
     kind: "REJECT",
     ...headerOf(validator, { attempt: round.attempt, view: round.view }),

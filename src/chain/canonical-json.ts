@@ -33,10 +33,21 @@ export const JSON_BYTES_MAX = 4 * 1024 * 1024;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** Texts of objects that are written again and again; nobody alters these. */
+const keptTexts = new WeakMap<object, string>();
+
+/** The same object, whose text is made once: part of many larger ones. */
+export function withKeptText(value: JsonObject): JsonObject {
+  if (!keptTexts.has(value)) keptTexts.set(value, canonicalText(value));
+  return value;
+}
+
 /** The one text of a value. The value must be of the subset: faultOfValue() tells. */
 export function canonicalText(value: JsonValue): string {
   // JSON.stringify writes strings and integers as RFC 8785 §3.2.2 asks, being its source.
   if (typeof value !== "object") return JSON.stringify(value);
+  const kept = keptTexts.get(value);
+  if (kept !== undefined) return kept;
   if (isList(value)) return `[${value.map(canonicalText).join(",")}]`;
   // Default order of sort() is by UTF-16 code units, as §3.2.3 asks.
   const names = Object.keys(value).sort();

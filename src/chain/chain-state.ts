@@ -20,7 +20,7 @@ import type {
   VrfBeta,
 } from "./ledger-units.ts";
 import { keysAt, type Member, type MemberKeys, type Stake } from "./member.ts";
-import type { ScdTree } from "./scd-tree.ts";
+import type { ScdChange, ScdTree } from "./scd-tree.ts";
 
 /** What holds from a height on, until the next version does. */
 export type Version<T> = { readonly from: Height; readonly value: T };
@@ -51,6 +51,8 @@ export type ChainState = {
   /** Of height + 1. */
   readonly seed: Hash;
   readonly scd: ScdTree;
+  /** What the tip made of the SCD below it. */
+  readonly scdChanges: readonly ScdChange[];
   readonly members: ReadonlyMap<NodeId, Member>;
   /** Ascending by `from`, each list by node id. The last is the list that tnl_root is of. */
   readonly tnl: readonly Version<readonly Stake[]>[];

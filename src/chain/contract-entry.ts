@@ -16,7 +16,7 @@ import { JsonFields } from "./json-fields.ts";
 import { type ChainId, type Hash, type Height, NO_HASH, type ScId } from "./ledger-units.ts";
 import { bytesOf, TAG, taggedBytes } from "./sha256.ts";
 
-/** `rsa256` is a name only: the paper's sample has it, no session is built with it. */
+/** `rsa256` is the paper's sample: its secret has a private key in it (docs/wire.md). */
 export const CONTRACT_ALGORITHMS = [
   "aes-128-gcm",
   "aes-256-gcm",

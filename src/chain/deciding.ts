@@ -11,6 +11,7 @@ import {
   isSignedByMember,
   masterId,
   openHeight,
+  ownKeys,
   send,
   setTimer,
   sign,
@@ -86,7 +87,7 @@ export function onResultTimer(validator: Validator): void {
 export function sendResult(validator: Validator, round: Round): void {
   if (validator.stoppedBy !== undefined || !isDecided(validator, round)) return;
   const { decided } = round;
-  if (decided === undefined) return;
+  if (decided === undefined || ownKeys(validator) === undefined) return;
   const { quorum, blockHash, term, vrfProof } = decided;
   const place = { attempt: quorum.attempt, view: quorum.view, term };
   const result = sign<ResultMessage>(validator, {
@@ -105,7 +106,7 @@ export function onReject(validator: Validator, message: RejectMessage): void {
   const seat = round === undefined ? undefined : seatOf(round, message.signer);
   if (round === undefined || seat === undefined || !isLeader(round, round.view)) return;
   if (round.rejects.get(seat)?.blockHash === message.blockHash) return;
-  if (!isSignedByMember(validator, message)) return;
+  if (!isSignedByMember(validator, message) || ownKeys(validator) === undefined) return;
   round.rejects.set(seat, message);
   const refusals = [...round.rejects.values()].filter(
     ({ blockHash }) => blockHash === message.blockHash,

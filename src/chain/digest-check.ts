@@ -14,6 +14,7 @@ import {
   isSignedByMember,
   masterId,
   memberIds,
+  ownKeys,
   plainHeader,
   report,
   send,
@@ -105,6 +106,7 @@ function answer(
   to: readonly NodeId[],
   words: { readonly core: BlockCore; readonly nonce: Hash; readonly scdRoot: Hash },
 ): void {
+  if (ownKeys(validator) === undefined) return;
   const { core, nonce, scdRoot } = words;
   const response = sign<DigestResponse>(validator, {
     kind: "DIGEST_RESP",

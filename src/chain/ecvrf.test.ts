@@ -1,7 +1,12 @@
-/** RFC 9381 appendix B.3, examples 16 to 18 of ECVRF-EDWARDS25519-SHA512-TAI. */
-import { expect, test } from "bun:test";
+/**
+ * RFC 9381 appendix B.3, examples 16 to 18 of ECVRF-EDWARDS25519-SHA512-TAI, with either library's
+ * curve.
+ */
+import { describe, expect, test } from "bun:test";
 import { EcvrfProver, EcvrfVerifier } from "./ecvrf.ts";
+import { vrfLibrary } from "./edwards25519.ts";
 import type { VrfBeta, VrfProof, VrfPublicKey } from "./ledger-units.ts";
+import { NobleEdwards } from "./noble-edwards.ts";
 import { bytesOf } from "./sha256.ts";
 
 const EXAMPLES = [
@@ -46,39 +51,46 @@ const EXAMPLES = [
   },
 ];
 
-const verifier = new EcvrfVerifier();
+const CURVES = [
+  { name: vrfLibrary().name, curve: vrfLibrary().curve },
+  { name: "noble", curve: new NobleEdwards() },
+];
 
-test.each(EXAMPLES)("example $name proves and verifies as printed", (example) => {
-  const prover = new EcvrfProver(bytesOf(example.secret));
-  const alpha = bytesOf(example.alpha);
-  const proof = prover.prove(alpha);
-  expect(prover.publicKey).toBe(example.key as VrfPublicKey);
-  expect(proof.toHex()).toBe(example.gamma + example.rest);
-  expect(verifier.verify(prover.publicKey, alpha, proof)).toBe(example.beta as VrfBeta);
-});
+describe.each(CURVES)("$name", ({ curve }) => {
+  const verifier = new EcvrfVerifier(curve);
 
-test("no byte of a proof can change, nor its key, input or length", () => {
-  const [one, other] = EXAMPLES.map(({ secret }) => new EcvrfProver(bytesOf(secret)));
-  if (one === undefined || other === undefined) throw new Error("no examples");
-  const alpha = bytesOf("01");
-  const proof = one.prove(alpha);
-  for (let i = 0; i < proof.length; i++) {
-    const changed = Uint8Array.from(proof) as VrfProof;
-    changed[i] = (changed[i] ?? 0) ^ 1;
-    expect(verifier.verify(one.publicKey, alpha, changed)).toBeUndefined();
-  }
-  expect(verifier.verify(other.publicKey, alpha, proof)).toBeUndefined();
-  expect(verifier.verify(one.publicKey, bytesOf("02"), proof)).toBeUndefined();
-  expect(verifier.verify(one.publicKey, alpha, proof.slice(1) as VrfProof)).toBeUndefined();
-});
+  test.each(EXAMPLES)("example $name proves and verifies as printed", (example) => {
+    const prover = new EcvrfProver(bytesOf(example.secret), curve);
+    const alpha = bytesOf(example.alpha);
+    const proof = prover.prove(alpha);
+    expect(prover.publicKey).toBe(example.key as VrfPublicKey);
+    expect(proof.toHex()).toBe(example.gamma + example.rest);
+    expect(verifier.verify(prover.publicKey, alpha, proof)).toBe(example.beta as VrfBeta);
+  });
 
-test.each([
-  ["of order 1", `01${"00".repeat(31)}`],
-  ["of order 2", `ec${"ff".repeat(30)}7f`],
-  ["of order 4", "00".repeat(32)],
-  ["not canonical", "ff".repeat(32)],
-  ["short", "00"],
-  ["no hexadecimal", "zz".repeat(32)],
-])("a key that is %s is refused", (_, key) => {
-  expect(verifier.isPublicKey(key as VrfPublicKey)).toBe(false);
+  test("no byte of a proof can change, nor its key, input or length", () => {
+    const [one, other] = EXAMPLES.map(({ secret }) => new EcvrfProver(bytesOf(secret), curve));
+    if (one === undefined || other === undefined) throw new Error("no examples");
+    const alpha = bytesOf("01");
+    const proof = one.prove(alpha);
+    for (let i = 0; i < proof.length; i++) {
+      const changed = Uint8Array.from(proof) as VrfProof;
+      changed[i] = (changed[i] ?? 0) ^ 1;
+      expect(verifier.verify(one.publicKey, alpha, changed)).toBeUndefined();
+    }
+    expect(verifier.verify(other.publicKey, alpha, proof)).toBeUndefined();
+    expect(verifier.verify(one.publicKey, bytesOf("02"), proof)).toBeUndefined();
+    expect(verifier.verify(one.publicKey, alpha, proof.slice(1) as VrfProof)).toBeUndefined();
+  });
+
+  test.each([
+    ["of order 1", `01${"00".repeat(31)}`],
+    ["of order 2", `ec${"ff".repeat(30)}7f`],
+    ["of order 4", "00".repeat(32)],
+    ["not canonical", "ff".repeat(32)],
+    ["short", "00"],
+    ["no hexadecimal", "zz".repeat(32)],
+  ])("a key that is %s is refused", (_, key) => {
+    expect(verifier.isPublicKey(key as VrfPublicKey)).toBe(false);
+  });
 });

@@ -1,159 +1,164 @@
 /**
- * ECVRF-EDWARDS25519-SHA512-TAI, RFC 9381 §5 and §5.5 (suite 0x03), on noble's edwards25519. Names
- * of steps are the RFC's. docs/ledger.md "VRF". Secret scalars use multiply(), whose time does not
- * depend on them; hashing to the curve tries and increments over public input only.
+ * ECVRF-EDWARDS25519-SHA512-TAI, RFC 9381 §5 and §5.5 (suite 0x03). Names of steps are the RFC's.
+ * docs/ledger.md "VRF". The curve's arithmetic is given: libsodium's (edwards25519.ts) or noble's
+ * (noble-edwards.ts). Hashing to the curve tries and increments over public input only.
  */
-import { mulAddUnsafe, normalizeZ } from "@noble/curves/abstract/curve.js";
-import { ed25519 } from "@noble/curves/ed25519.js";
+import { assert } from "../errors.ts";
 import type { VrfProver, VrfVerifier } from "./crypto-interface.ts";
 import type { VrfBeta, VrfProof, VrfPublicKey } from "./ledger-units.ts";
 import { VRF_PROOF_BYTES } from "./ledger-units.ts";
 import { bytesOf } from "./sha256.ts";
-
-const { Point } = ed25519;
-type EdwardsPoint = InstanceType<typeof Point>;
 
 const SUITE = 0x03;
 const ENCODE_TO_CURVE = 0x01;
 const CHALLENGE = 0x02;
 const PROOF_TO_HASH = 0x03;
 const BACK = 0x00;
-/** qLen and cLen of the suite. */
-const SCALAR_BYTES = 32;
-const CHALLENGE_BYTES = 16;
-const ORDER = Point.Fn.ORDER;
-/** Keys of leaders, each with a table of 150 KiB: committees have at most 20. */
+const POINT_BYTES = 32;
+const SECRET_BYTES = 32;
+const HASH_BYTES = 64;
+/** cLen of the suite. */
+export const CHALLENGE_BYTES = 16;
+/** Keys known to be valid; committees have at most 20. */
 const KEYS_CACHED_MAX = 256;
-/** Of those tables: 45 µs a multiplication instead of 100; building one takes 3 ms. */
-const KEY_WINDOW = 5;
+/** The encoding of the neutral point: y = 1, x = 0. */
+const NEUTRAL = Uint8Array.from({ length: POINT_BYTES }, (_, i) => (i === 0 ? 1 : 0));
+
+/** x*H, k*B and k*H. */
+export type Commitment = {
+  readonly gamma: Uint8Array;
+  readonly kB: Uint8Array;
+  readonly kH: Uint8Array;
+};
+
+/** s*B - c*Y and s*H - c*Gamma. */
+export type Recomputed = { readonly u: Uint8Array; readonly v: Uint8Array };
+
+/**
+ * Points are their 32 bytes, of which only canonical encodings of points on the curve count (RFC
+ * 8032 §5.1.3); scalars are little-endian. Nothing throws on bad input.
+ */
+export interface EdwardsCurve {
+  /** RFC 9381 §5.4.5: a point, and not of small order. */
+  isKey(point: Uint8Array): boolean;
+  /** Eight times a point, which may be the neutral one; undefined of what is none. */
+  clearCofactor(point: Uint8Array): Uint8Array | undefined;
+  /** x*B. @param x 32 bytes, below 2^255 */
+  publicKey(x: Uint8Array): Uint8Array;
+  /** @param nonce 64 bytes, secret; k is their residue. @param h a point */
+  commit(x: Uint8Array, nonce: Uint8Array, h: Uint8Array): Commitment;
+  /** k + c*x modulo the order. */
+  respond(x: Uint8Array, nonce: Uint8Array, c: Uint8Array): Uint8Array;
+  /** Undefined when Gamma is no point or s is not below the order. @param proof 80 bytes */
+  recompute(y: Uint8Array, h: Uint8Array, proof: Uint8Array): Recomputed | undefined;
+}
 
 export class EcvrfProver implements VrfProver {
   readonly publicKey: VrfPublicKey;
-  private readonly scalar: bigint;
-  private readonly noncePrefix: Uint8Array;
-  private readonly publicBytes: Uint8Array;
+  readonly #x: Uint8Array;
+  readonly #noncePrefix: Uint8Array;
+  readonly #y: Uint8Array;
 
   /** @param secretKey 32 bytes, an Ed25519 secret key (RFC 8032 §5.1.5) */
-  constructor(secretKey: Uint8Array) {
-    const { scalar, prefix, pointBytes } = ed25519.utils.getExtendedPublicKey(secretKey);
-    this.scalar = scalar;
-    this.noncePrefix = prefix;
-    this.publicBytes = pointBytes;
-    this.publicKey = pointBytes.toHex() as VrfPublicKey;
+  constructor(
+    secretKey: Uint8Array,
+    private readonly curve: EdwardsCurve,
+  ) {
+    assert(secretKey.length === SECRET_BYTES, "a secret key of the VRF has 32 bytes");
+    const expanded = sha512(secretKey);
+    this.#x = clamped(expanded.subarray(0, SECRET_BYTES));
+    this.#noncePrefix = expanded.subarray(SECRET_BYTES);
+    this.#y = curve.publicKey(this.#x);
+    this.publicKey = this.#y.toHex() as VrfPublicKey;
   }
 
   /** RFC 9381 §5.1. */
   prove(alpha: Uint8Array): VrfProof {
-    const h = encodeToCurve(this.publicBytes, alpha);
-    const hBytes = h.toBytes();
-    const gamma = h.multiply(this.scalar).toBytes();
+    const h = encodeToCurve(this.curve, this.#y, alpha);
     // §5.4.2.2: the nonce of RFC 8032 over the point in place of the message.
-    const k = integerOf(sha512(this.noncePrefix, hBytes)) % ORDER;
-    const kB = Point.BASE.multiply(k).toBytes();
-    const kH = h.multiply(k).toBytes();
-    const c = challengeOf(this.publicBytes, hBytes, gamma, kB, kH);
-    const s = (k + integerOf(c) * this.scalar) % ORDER;
+    const nonce = sha512(this.#noncePrefix, h);
+    const { gamma, kB, kH } = this.curve.commit(this.#x, nonce, h);
+    const c = challengeOf(this.#y, h, gamma, kB, kH);
     const proof = new Uint8Array(VRF_PROOF_BYTES);
     proof.set(gamma, 0);
-    proof.set(c, 32);
-    proof.set(scalarBytes(s), 32 + CHALLENGE_BYTES);
+    proof.set(c, POINT_BYTES);
+    proof.set(this.curve.respond(this.#x, nonce, c), POINT_BYTES + CHALLENGE_BYTES);
     return proof as VrfProof;
   }
 }
 
 export class EcvrfVerifier implements VrfVerifier {
-  /** -Y of keys that were verified with, with their tables. */
-  private readonly negated = new Map<VrfPublicKey, EdwardsPoint>();
+  /** Keys that were found to be valid. */
+  private readonly keys = new Map<VrfPublicKey, Uint8Array>();
+
+  constructor(private readonly curve: EdwardsCurve) {}
 
   isPublicKey(publicKey: VrfPublicKey): boolean {
-    return keyPointOf(publicKey) !== undefined;
+    return this.keyOf(publicKey) !== undefined;
   }
 
   /** RFC 9381 §5.3, with the key validated (§5.4.5). */
   verify(publicKey: VrfPublicKey, alpha: Uint8Array, proof: VrfProof): VrfBeta | undefined {
-    const negatedY = this.negatedOf(publicKey);
-    if (negatedY === undefined || proof.length !== VRF_PROOF_BYTES) return undefined;
-    const gammaBytes = proof.subarray(0, 32);
-    const gamma = pointOf(gammaBytes);
-    const cBytes = proof.subarray(32, 32 + CHALLENGE_BYTES);
-    const s = integerOf(proof.subarray(32 + CHALLENGE_BYTES));
-    if (gamma === undefined || s >= ORDER) return undefined;
-    const keyBytes = bytesOf(publicKey);
-    const h = encodeToCurve(keyBytes, alpha);
-    const c = integerOf(cBytes);
-    const u = Point.BASE.multiplyUnsafe(s).add(negatedY.multiplyUnsafe(c));
-    const v = mulAddUnsafe(Point, [h, gamma.negate()], [s, c]);
-    // One inversion for the three.
-    const [hBytes, uBytes, vBytes] = normalizeZ(Point, [h, u, v]).map((point) => point.toBytes());
-    if (hBytes === undefined || uBytes === undefined || vBytes === undefined) return undefined;
-    const wanted = challengeOf(keyBytes, hBytes, gammaBytes, uBytes, vBytes);
-    return Buffer.compare(wanted, cBytes) === 0 ? betaOf(gamma) : undefined;
+    const y = this.keyOf(publicKey);
+    if (y === undefined || proof.length !== VRF_PROOF_BYTES) return undefined;
+    const h = encodeToCurve(this.curve, y, alpha);
+    const found = this.curve.recompute(y, h, proof);
+    if (found === undefined) return undefined;
+    const gamma = proof.subarray(0, POINT_BYTES);
+    const wanted = challengeOf(y, h, gamma, found.u, found.v);
+    const c = proof.subarray(POINT_BYTES, POINT_BYTES + CHALLENGE_BYTES);
+    return Buffer.compare(wanted, c) === 0 ? this.outputOf(proof) : undefined;
   }
 
+  /** RFC 9381 §5.2. */
   outputOf(proof: VrfProof): VrfBeta | undefined {
-    const gamma = pointOf(proof.subarray(0, 32));
-    return gamma === undefined ? undefined : betaOf(gamma);
+    const cleared = this.curve.clearCofactor(proof.subarray(0, POINT_BYTES));
+    if (cleared === undefined) return undefined;
+    return sha512([SUITE, PROOF_TO_HASH], cleared, [BACK]).toHex() as VrfBeta;
   }
 
-  private negatedOf(publicKey: VrfPublicKey): EdwardsPoint | undefined {
-    const known = this.negated.get(publicKey);
+  private keyOf(publicKey: VrfPublicKey): Uint8Array | undefined {
+    const known = this.keys.get(publicKey);
     if (known !== undefined) return known;
-    const point = keyPointOf(publicKey)?.negate();
-    if (point === undefined) return undefined;
-    if (this.negated.size >= KEYS_CACHED_MAX) this.negated.clear();
-    this.negated.set(publicKey, point.precompute(KEY_WINDOW));
-    return point;
+    if (!/^[0-9a-f]{64}$/.test(publicKey)) return undefined;
+    const y = bytesOf(publicKey);
+    if (!this.curve.isKey(y)) return undefined;
+    if (this.keys.size >= KEYS_CACHED_MAX) this.keys.clear();
+    this.keys.set(publicKey, y);
+    return y;
   }
-}
-
-/** RFC 9381 §5.4.5. */
-function keyPointOf(publicKey: VrfPublicKey): EdwardsPoint | undefined {
-  if (!/^[0-9a-f]{64}$/.test(publicKey)) return undefined;
-  const point = pointOf(bytesOf(publicKey));
-  return point === undefined || point.isSmallOrder() ? undefined : point;
-}
-
-/** RFC 9381 §5.2, of a proof's gamma. */
-function betaOf(gamma: EdwardsPoint): VrfBeta {
-  const cleared = gamma.clearCofactor().toBytes();
-  return sha512([SUITE, PROOF_TO_HASH], cleared, [BACK]).toHex() as VrfBeta;
 }
 
 /** RFC 9381 §5.4.1.1. Half of all hashes are points, so it ends after two tries on average. */
-function encodeToCurve(salt: Uint8Array, alpha: Uint8Array): EdwardsPoint {
+function encodeToCurve(curve: EdwardsCurve, salt: Uint8Array, alpha: Uint8Array): Uint8Array {
   for (let counter = 0; counter < 256; counter++) {
     const hash = sha512([SUITE, ENCODE_TO_CURVE], salt, alpha, [counter, BACK]);
-    const point = pointOf(hash.subarray(0, 32))?.clearCofactor();
-    if (point !== undefined && !point.is0()) return point;
+    const point = curve.clearCofactor(hash.subarray(0, POINT_BYTES));
+    if (point !== undefined && Buffer.compare(point, NEUTRAL) !== 0) return point;
   }
   throw new Error("no point in 256 tries: odds of 2^-256");
 }
 
 /** RFC 9381 §5.4.3. */
 function challengeOf(...points: readonly Uint8Array[]): Uint8Array {
-  return sha512([SUITE, CHALLENGE], ...points, [BACK]).slice(0, CHALLENGE_BYTES);
+  return sha512([SUITE, CHALLENGE], ...points, [BACK]).subarray(0, CHALLENGE_BYTES);
 }
 
-/** RFC 8032 §5.1.3: only canonical encodings of points on the curve. */
-function pointOf(bytes: Uint8Array): EdwardsPoint | undefined {
-  try {
-    return Point.fromBytes(bytes, false);
-  } catch {
-    return undefined;
-  }
+/** RFC 8032 §5.1.5, step 2. */
+function clamped(bytes: Uint8Array): Uint8Array {
+  const scalar = Uint8Array.from(bytes);
+  scalar[0] = (scalar[0] ?? 0) & 0xf8;
+  scalar[31] = ((scalar[31] ?? 0) & 0x7f) | 0x40;
+  return scalar;
 }
 
+/** Joined and hashed in one call: a hasher object costs more than the hash. */
 function sha512(...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array {
-  const hasher = new Bun.CryptoHasher("sha512");
-  for (const part of parts) hasher.update(Uint8Array.from(part));
-  return new Uint8Array(hasher.digest());
-}
-
-/** Little-endian. */
-function integerOf(bytes: Uint8Array): bigint {
-  return BigInt(`0x${bytes.toReversed().toHex()}`);
-}
-
-function scalarBytes(scalar: bigint): Uint8Array {
-  return bytesOf(scalar.toString(16).padStart(2 * SCALAR_BYTES, "0")).reverse();
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return Bun.SHA512.hash(bytes, new Uint8Array(HASH_BYTES)) as Uint8Array;
 }

@@ -67,6 +67,7 @@ export function genesisState(file: GenesisFile, crypto: LedgerCrypto): ChainStat
     seal: { attempt: 0 as Attempt, view: 0 as View, beta: NO_BETA, committee: [] },
     seed: firstSeed(blockHash),
     scd: ScdTree.EMPTY,
+    scdChanges: [],
     ...parts,
     coolingUntil: new Map(),
   };

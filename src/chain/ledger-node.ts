@@ -2,7 +2,8 @@
  * What validator and master have in common: the tip of the chain, keys, the master's term, and the
  * outputs of the step at hand. docs/ledger.md "Steps". No rule of the agreement is here.
  */
-import type { SealProof } from "./block.ts";
+import { assert } from "../errors.ts";
+import type { BlockBody, SealProof } from "./block.ts";
 import { BLOCK_RULES, type BlockRules } from "./block-rules.ts";
 import { type CatchUp, createCatchUp } from "./catch-up-state.ts";
 import {
@@ -14,6 +15,7 @@ import {
 } from "./chain-state.ts";
 import { chainConflict } from "./checkpoint.ts";
 import type { LedgerCrypto, NodeKeys } from "./crypto-interface.ts";
+import type { KeyRing } from "./key-ring.ts";
 import type { Attempt, Hash, Height, NodeId, PublicKey, Term, View } from "./ledger-units.ts";
 import { checkOf, nodeIdOf, signMessage } from "./message-signing.ts";
 import type {
@@ -35,11 +37,12 @@ import type {
   ReportCode,
   TimerName,
 } from "./step-types.ts";
-import { rememberingCrypto } from "./verified-signatures.ts";
+import { type RememberingCrypto, rememberingCrypto } from "./verified-signatures.ts";
 
 export type LedgerNode = {
   readonly nodeId: NodeId;
-  readonly keys: NodeKeys;
+  readonly ring: KeyRing;
+  readonly remembering: RememberingCrypto["remembering"];
   readonly crypto: LedgerCrypto;
   readonly rules: BlockRules;
   readonly history: BlockHistory;
@@ -48,6 +51,8 @@ export type LedgerNode = {
   /** Below it, to judge another seal of the same height; undefined at genesis. */
   below: ChainState | undefined;
   tipProof: SealProof | undefined;
+  /** Undefined: it was not extended since the start, the disk has it. */
+  tipBody: BlockBody | undefined;
   /** The newest that is known, and whose it is. */
   term: Term;
   masterPub: PublicKey;
@@ -72,17 +77,17 @@ const NO_INSTANT = { ms: 0, epoch: 0 } as Instant;
 
 export function createNode(config: ParticipantConfig): LedgerNode {
   const { chain } = config;
-  const { crypto, keys } = rememberingCrypto(config.crypto, config.keys);
   const term = recordedTerm(chain);
   return {
-    nodeId: nodeIdOf(keys.signer.publicKey),
-    keys,
-    crypto,
+    nodeId: config.keys.nodeId,
+    ring: config.keys,
+    ...rememberingCrypto(config.crypto),
     rules: config.rules ?? BLOCK_RULES,
     history: config.history,
     chain,
     below: config.below,
     tipProof: config.tipProof,
+    tipBody: undefined,
     term,
     masterPub: masterOf(chain, term)?.masterPub ?? chain.genesis.file.masterPub,
     masterTerm: undefined,
@@ -141,8 +146,30 @@ export function cancelTimer(node: LedgerNode, timer: TimerName): void {
   node.outputs.push({ kind: "cancel", timer });
 }
 
+/**
+ * The keys of this node that count at the open height. Undefined: the chain names others there than
+ * it holds, or none; then it signs nothing.
+ */
+export function ownKeys({ chain, nodeId, ring, remembering }: LedgerNode): NodeKeys | undefined {
+  const isMember = chain.members.has(nodeId);
+  const named = isMember ? memberKeysAt(chain, nodeId, nextHeight(chain)) : undefined;
+  if (isMember && named === undefined) return undefined;
+  const keys = named === undefined ? ring.own : ring.find(named);
+  return keys === undefined ? undefined : remembering(keys);
+}
+
+/** On entry ownKeys() is not undefined. */
 export function sign<M extends SignedMessage>(node: LedgerNode, draft: Draft<M>): M {
-  return signMessage<M>(node.keys.signer, draft);
+  const keys = ownKeys(node);
+  assert(keys !== undefined, `${draft.kind} by a node that holds no key of this height`);
+  return signMessage<M>(keys.signer, draft);
+}
+
+/** Says so where the chain names keys of this node that it does not hold. */
+export function reportKeys(node: LedgerNode): void {
+  const named = memberKeysAt(node.chain, node.nodeId, openHeight(node));
+  if (named === undefined || ownKeys(node) !== undefined) return;
+  report(node, "keys-absent", `height ${openHeight(node)} wants ${named.ledgerPub}`);
 }
 
 /** A header of the open height by this node. */

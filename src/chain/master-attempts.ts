@@ -10,14 +10,14 @@ import { isSignedByMember, memberIds, openHeight, report, send, write } from "./
 import type { Attempt, NodeId } from "./ledger-units.ts";
 import { draftNext, offer } from "./master-candidate.ts";
 import { askBody } from "./master-seal.ts";
-import { committeeAt, type Master, presentCommittee } from "./master-state.ts";
+import { committeeAt, type Master, newestRedraw, presentCommittee } from "./master-state.ts";
 import type {
   AbandonMessage,
   ForcedRedrawMessage,
   NoQuorumMessage,
   RejectMessage,
 } from "./message-types.ts";
-import { redrawFault } from "./seal-check.ts";
+import { redrawComplaint } from "./redraw-plan.ts";
 
 export function onAbandon(master: Master, from: NodeId, message: AbandonMessage): void {
   const { attempt } = message;
@@ -85,19 +85,14 @@ function signersOf(messages: readonly AbandonMessage[]): NodeId[] {
 }
 
 /** By an operator with the recovery key; on the disk before it is sent, loud. */
-export function onRedraw(master: Master, redraw: ForcedRedrawMessage): void {
-  const fault =
-    redraw.attempt <= master.attempt
-      ? { detail: `attempt ${master.attempt} is open already` }
-      : redrawFault(master.chain, redraw, master.masterPub, master.crypto);
-  if (fault !== undefined || redraw.term !== master.term) {
-    report(master, "refused", `FORCED_REDRAW: ${fault?.detail ?? "of another term"}`);
-    return;
-  }
+export function onRedraw(master: Master, redraw: ForcedRedrawMessage, mayFork: boolean): void {
+  const complaint = redrawComplaint(master, redraw, mayFork);
+  if (complaint !== undefined) return report(master, "refused", `FORCED_REDRAW: ${complaint}`);
   report(master, "forced-redraw", `height ${redraw.height}, attempt ${redraw.attempt}`);
   write(master, { kind: "redraw", message: redraw });
   master.redraws.set(redraw.attempt, redraw);
   master.asking = undefined;
+  master.survey = undefined;
   send(master, memberIds(master), redraw);
   openForced(master, redraw);
 }
@@ -105,6 +100,13 @@ export function onRedraw(master: Master, redraw: ForcedRedrawMessage): void {
 export function openForced(master: Master, redraw: ForcedRedrawMessage): void {
   const binding = { hash: redraw.carriedHash, certificate: redraw.carried };
   openAttempt(master, redraw.attempt, [], binding);
+}
+
+/** A redraw of an attempt in which nothing was waiting to be put into a block, or that is open. */
+export function offerForced(master: Master): void {
+  const redraw = newestRedraw(master, master.attempt);
+  const isIdle = master.offered === undefined && master.wanted === undefined;
+  if (redraw !== undefined && isIdle && master.asking === undefined) openForced(master, redraw);
 }
 
 /** "Agreement couldn't be reached": the next view or attempt goes on; people hear why. */

@@ -42,7 +42,9 @@ export function proposeNext(master: Master): void {
   if (master.attempt !== 0 || master.sealedHash !== undefined) return;
   const draft = draftNext(master);
   if (draft === undefined) return;
-  if (presentCommittee(master).length === 0) return sealBare(master, draft);
+  if (presentCommittee(master).length === 0) {
+    return master.sealsAlone ? sealBare(master, draft) : undefined;
+  }
   offer(master, draft, []);
 }
 
@@ -227,7 +229,8 @@ export function resetHeight(master: Master): void {
   master.wanted = undefined;
   // What was told of the height below binds nothing here.
   master.asking?.answers.clear();
-  master.survey?.answers.clear();
+  master.survey = undefined;
+  master.surveys.clear();
   master.drafts.clear();
   master.abandons.clear();
   master.redraws.clear();

@@ -7,59 +7,37 @@
 import { certificateFault, higher } from "./attempts.ts";
 import { askHeaders } from "./catch-up.ts";
 import { faultsOf, type PreparedCertificate } from "./certificate.ts";
-import {
-  headerOf,
-  isSignedByMember,
-  memberIds,
-  openHeight,
-  send,
-  setTimer,
-  sign,
-} from "./ledger-node.ts";
-import type { Attempt, Hash, NodeId, View } from "./ledger-units.ts";
+import { isSignedByMember, openHeight, setTimer } from "./ledger-node.ts";
+import type { Attempt, Hash, NodeId } from "./ledger-units.ts";
 import { openAttempt, openForced, openNext } from "./master-attempts.ts";
 import { proposeNext, sendOffered } from "./master-candidate.ts";
 import { sealCommitted } from "./master-seal.ts";
 import { committeeAt, type Master, newestRedraw, presentCommittee } from "./master-state.ts";
-import type { QcFetchMessage, QcStateMessage } from "./message-types.ts";
+import { askMembers } from "./master-survey.ts";
+import type { QcStateMessage } from "./message-types.ts";
 
 const ASK_AGAIN_MS = 1000;
 
 /** Asks everybody: who sits in which committee is told by the answers. */
 export function ask(master: Master, nonce: Hash): void {
-  if (presentCommittee(master).length === 0) {
+  if (master.sealsAlone && presentCommittee(master).length === 0) {
     master.asking = undefined;
     return proposeNext(master);
   }
   master.asking ??= { nonce, answers: new Map() };
-  fetchStates(master, master.asking.nonce);
+  askMembers(master, { purpose: "question", nonce: master.asking.nonce });
   setTimer(master, "master", ASK_AGAIN_MS);
-}
-
-function fetchStates(master: Master, nonce: Hash): void {
-  if (master.ownTerm !== undefined) send(master, memberIds(master), master.ownTerm);
-  const question = sign<QcFetchMessage>(master, {
-    kind: "QC_FETCH",
-    ...headerOf(master, { attempt: master.attempt, view: 0 as View }),
-    nonce,
-  });
-  send(master, memberIds(master), question);
-}
-
-/** An operator's question, for a FORCED_REDRAW: what do all that can be reached hold? */
-export function onSurvey(master: Master, nonce: Hash): void {
-  master.survey = { nonce, answers: new Map() };
-  fetchStates(master, nonce);
 }
 
 export function onQcState(master: Master, from: NodeId, message: QcStateMessage): void {
   const askings = [master.asking, master.survey].filter((one) => one?.nonce === message.nonce);
   if (askings.length === 0 || from !== message.signer) return;
-  if (!isSignedByMember(master, message)) return;
   if (message.sealedHeight > master.chain.height) {
-    // It has blocks that this disk lost, or that another master sealed.
+    // It has blocks that this disk lost, or that another master sealed: with which keys it signs,
+    // they may tell.
     return askHeaders(master, [from], openHeight(master), 64);
   }
+  if (!isSignedByMember(master, message)) return;
   if (message.height !== openHeight(master)) return;
   const { prepared, committed } = message;
   if (prepared !== undefined) {
@@ -69,7 +47,11 @@ export function onQcState(master: Master, from: NodeId, message: QcStateMessage)
     // Where its body is still missing it is asked for again by the timer.
     return;
   }
-  for (const asking of askings) asking?.answers.set(from, message);
+  for (const asking of askings) {
+    // An older answer that comes late does not take back a promise.
+    const known = asking?.answers.get(from);
+    if (message.isPromised || known?.isPromised !== true) asking?.answers.set(from, message);
+  }
   conclude(master);
 }
 
@@ -79,6 +61,7 @@ function conclude(master: Master): void {
   if (asking === undefined) return;
   const attempt = attemptReached(master);
   const committee = committeeAt(master, attempt);
+  if (committee.length === 0) return;
   const answers = committee.flatMap((nodeId) => asking.answers.get(nodeId) ?? []);
   if (answers.length < committee.length - faultsOf(committee.length)) return;
   master.asking = undefined;

@@ -6,11 +6,10 @@
 import type { Block, SealProof } from "./block.ts";
 import { type CommittedCertificate, NO_QUORUM_NEEDED } from "./certificate.ts";
 import { leaderBeta, quorumFault } from "./certificate-check.ts";
-import { openHeight, plainHeader, report, send, write } from "./ledger-node.ts";
+import { openHeight, plainHeader, report, send, sign, write } from "./ledger-node.ts";
 import type { BlockHash, NodeId } from "./ledger-units.ts";
 import { dropSealed, proposeNext, resetHeight } from "./master-candidate.ts";
 import { committeeAt, type Draft, type Master } from "./master-state.ts";
-import { signMessage } from "./message-signing.ts";
 import type { ResultMessage, SealMessage } from "./message-types.ts";
 import { forward } from "./replication.ts";
 import { contextOf } from "./round.ts";
@@ -63,7 +62,7 @@ function seal(
   const masterTerm = isRecorded ? undefined : master.masterTerm;
   const proof = { ...words, masterTerm, sealTerm: master.term };
   const unsigned = sealWords(draft.next, proof, master.masterPub);
-  const message = signMessage<SealMessage>(master.keys.signer, { ...unsigned, body: draft.body });
+  const message = sign<SealMessage>(master, { ...unsigned, body: draft.body });
   const block: Block = { core: draft.core, body: draft.body, proof: proofOfSeal(message) };
   const judged = judgeBlock(master, block, draft.next);
   if ("fault" in judged) {

@@ -28,6 +28,14 @@ export type Draft = {
 /** What the answers to QC_FETCH said so far. */
 export type Asking = { readonly nonce: Hash; readonly answers: Map<NodeId, QcStateMessage> };
 
+/** An operator's: master-survey.ts. */
+export type Survey = Asking & {
+  /** The attempt that its FORCED_REDRAW opens; undefined: nobody was asked to wait. */
+  readonly number: Attempt | undefined;
+  /** Then the promises are given back. */
+  readonly untilMs: number;
+};
+
 export type Master = LedgerNode & {
   readonly kind: "master";
   /** Waiting for a block. */
@@ -40,6 +48,8 @@ export type Master = LedgerNode & {
   nextSequence: CandidateSequence;
   /** Of each height: above any that was forgotten, so that no sequence has two hashes. */
   readonly firstSequence: CandidateSequence;
+  /** Where nobody is to agree with it. Not if it may have sealed another block at this height. */
+  readonly sealsAlone: boolean;
   readonly abandons: Map<Attempt, Map<NodeId, AbandonMessage>>;
   readonly redraws: Map<Attempt, ForcedRedrawMessage>;
   /** "sealed h = hash" of the log: no other hash is ever sealed there. */
@@ -47,7 +57,9 @@ export type Master = LedgerNode & {
   /** After a start: nothing new before q have told what they hold. */
   asking: Asking | undefined;
   /** An operator wants to know what all hold: redraw-plan.ts. */
-  survey: Asking | undefined;
+  survey: Survey | undefined;
+  /** Numbers of those of the open height and of this master, by its log. */
+  readonly surveys: Map<Hash, Attempt>;
   /** A certificate's hash whose body is being fetched. */
   wanted: BlockHash | undefined;
   /** When each member was last heard of; and whom this took off the list: master-list.ts. */

@@ -27,6 +27,7 @@ import {
 } from "./ledger-node.ts";
 import type { Attempt, CandidateSequence, Hash, Height, NodeId } from "./ledger-units.ts";
 import {
+  offerForced,
   onAbandon,
   onNoQuorum,
   onRedraw,
@@ -44,9 +45,10 @@ import {
   sendOffered,
 } from "./master-candidate.ts";
 import { keepList, noteSeen } from "./master-list.ts";
-import { ask, onQcState, onSurvey } from "./master-recovery.ts";
+import { ask, onQcState } from "./master-recovery.ts";
 import { askBody, onResult, takeBody } from "./master-seal.ts";
 import { type Draft, type Master, newestRedraw, presentCommittee } from "./master-state.ts";
+import { keepSurvey, onRelease, onSurvey } from "./master-survey.ts";
 import type {
   BodyResponse,
   CandidateMessage,
@@ -59,6 +61,7 @@ import { onLineTimer, onReplAck } from "./replication.ts";
 import type { LogEntry, MasterConfig, Output, StepEvent, TimerName } from "./step-types.ts";
 
 const MASTER_MS = 1000;
+const COPY = "this may be a copy: what members hold is asked first, and nothing is sealed alone";
 
 export function createMaster(config: MasterConfig): Master {
   const master: Master = {
@@ -71,11 +74,13 @@ export function createMaster(config: MasterConfig): Master {
     offered: undefined,
     nextSequence: config.firstSequence ?? (0 as CandidateSequence),
     firstSequence: config.firstSequence ?? (0 as CandidateSequence),
+    sealsAlone: config.mayHaveForgotten !== true,
     abandons: new Map(),
     redraws: new Map(),
     sealedHash: undefined,
     asking: { nonce: config.chain.blockHash as string as Hash, answers: new Map() },
     survey: undefined,
+    surveys: new Map(),
     wanted: undefined,
     seenMs: new Map(),
     watchedMs: new Map(),
@@ -100,6 +105,9 @@ function replay(master: Master, entry: LogEntry): void {
     case "sealed":
       if (entry.height === height) master.sealedHash = entry.blockHash;
       return;
+    case "survey":
+      if (entry.height === height) master.surveys.set(entry.nonce, entry.survey);
+      return;
     case "term":
       takeMasterTerm(master, entry.message);
       return;
@@ -112,6 +120,7 @@ function replay(master: Master, entry: LogEntry): void {
       return;
     case "sent":
     case "lock":
+    case "freeze":
     case "observing":
   }
 }
@@ -137,6 +146,7 @@ export function stepMaster(master: Master, event: StepEvent): Output[] {
     case "start":
       setTimer(master, "gossip", GOSSIP_MS);
       setTimer(master, "master", 0);
+      if (!master.sealsAlone) report(master, "observing", COPY);
       break;
     case "message":
       if (event.message.chainId === master.chain.chainId) {
@@ -153,10 +163,13 @@ export function stepMaster(master: Master, event: StepEvent): Output[] {
       proposeNext(master);
       break;
     case "redraw":
-      onRedraw(master, event.redraw);
+      onRedraw(master, event.redraw, event.mayFork);
       break;
     case "survey":
-      onSurvey(master, event.nonce);
+      onSurvey(master, event.nonce, event.holdMs);
+      break;
+    case "release":
+      onRelease(master);
       break;
     case "observe":
       doubt(master, event.reason);
@@ -185,6 +198,7 @@ function onTimer(master: Master, timer: TimerName, entropy: Hash): void {
 function again(master: Master, entropy: Hash): void {
   setTimer(master, "master", MASTER_MS);
   if (master.stoppedBy !== undefined) return;
+  keepSurvey(master);
   const { wanted, asking } = master;
   if (wanted !== undefined) askBody(master, wanted, presentCommittee(master));
   if (asking !== undefined) {
@@ -193,6 +207,7 @@ function again(master: Master, entropy: Hash): void {
     ask(master, entropy);
     return sendOffered(master);
   }
+  offerForced(master);
   renewStale(master);
   sendOffered(master);
   openNext(master);
@@ -217,6 +232,9 @@ function receive(master: Master, from: NodeId, message: LedgerMessage): void {
     case "LINK_DOWN":
       return report(master, "link-down", `${message.nodeId}, says ${from}`);
     case "HEADERS_REQ":
+      // Who asks for a height above ours has blocks that this disk has not: of members too that
+      // this copy does not know.
+      if (message.height > openHeight(master)) askHeaders(master, [from], openHeight(master), 64);
       return onHeadersRequest(master, from, message);
     case "HEADERS_RESP":
       return onHeadersResponse(master, from, message);

@@ -15,8 +15,12 @@ const HASH_TEXT = /^[0-9a-f]{64}$/;
 /** SHA-256 of nothing: the root of no leaves. */
 export const EMPTY_ROOT: Hash = sha256(new Uint8Array(0)).toHex() as Hash;
 
+/** Reused for most leaves; never leaves this file. */
+const usualLeaf = new Uint8Array(4096);
+
 export function leafBytes(data: Uint8Array): Uint8Array {
-  const prefixed = new Uint8Array(1 + data.length);
+  const size = 1 + data.length;
+  const prefixed = size <= usualLeaf.length ? usualLeaf.subarray(0, size) : new Uint8Array(size);
   prefixed[0] = LEAF_PREFIX;
   prefixed.set(data, 1);
   return sha256(prefixed);

@@ -26,6 +26,7 @@ import {
   writeQuorum,
 } from "./certificate-codec.ts";
 import {
+  type Attempt,
   type BlockHash,
   type CandidateSequence,
   COMMITTEE_MAX,
@@ -55,7 +56,12 @@ import {
   writeSealProof,
   writeSealWords,
 } from "./message-parts.ts";
-import type { MessageHeader, MessageKind, MessageOf } from "./message-types.ts";
+import {
+  type MessageHeader,
+  type MessageKind,
+  type MessageOf,
+  QC_PURPOSES,
+} from "./message-types.ts";
 
 /** Headers, hashes or bodies of one message; a body answer also stops at the size of a frame. */
 export const BLOCKS_MAX = 256;
@@ -315,9 +321,20 @@ const MASTER_TERM: KindCodec<"MASTER_TERM"> = {
 };
 
 const QC_FETCH: KindCodec<"QC_FETCH"> = {
-  body: (writer, { nonce }) => writer.hex(nonce),
+  body(writer, { nonce, purpose, redrawn }) {
+    writer.hex(nonce);
+    writer.u8(QC_PURPOSES.indexOf(purpose));
+    writer.u16(redrawn);
+  },
   attachment: nothing,
-  read: (reader, head) => ({ ...head, nonce: reader.hash(), signature: reader.signature() }),
+  read(reader, head) {
+    const nonce = reader.hash();
+    const purpose = QC_PURPOSES[reader.u8()];
+    if (purpose === undefined) reader.fail("flag");
+    const redrawn = reader.u16() as Attempt;
+    const signature = reader.signature();
+    return { ...head, nonce, purpose: purpose ?? "question", redrawn, signature };
+  },
 };
 
 const QC_STATE: KindCodec<"QC_STATE"> = {
@@ -326,6 +343,9 @@ const QC_STATE: KindCodec<"QC_STATE"> = {
     writer.u64(message.sealedHeight);
     writer.hex(message.sealedHash);
     writer.flag(message.abandoned);
+    writer.u16(message.frozen);
+    writer.flag(message.isPromised);
+    writer.flag(message.remembers);
     writer.hex(preparedHash(message.prepared));
     writer.hex(committedHash(message.committed));
   },
@@ -338,6 +358,9 @@ const QC_STATE: KindCodec<"QC_STATE"> = {
     const sealedHeight = reader.u64() as Height;
     const sealedHash = reader.blockHash();
     const abandoned = reader.flag();
+    const frozen = reader.u16() as Attempt;
+    const isPromised = reader.flag();
+    const remembers = reader.flag();
     const hashOfPrepared = reader.hash();
     const hashOfCommitted = reader.hash();
     const signature = reader.signature();
@@ -346,7 +369,8 @@ const QC_STATE: KindCodec<"QC_STATE"> = {
     bind(reader, preparedHash(prepared) === hashOfPrepared);
     bind(reader, committedHash(committed) === hashOfCommitted);
     const tip = { sealedHeight, sealedHash };
-    return { ...head, nonce, ...tip, abandoned, signature, prepared, committed };
+    const words = { nonce, ...tip, abandoned, frozen, isPromised, remembers };
+    return { ...head, ...words, signature, prepared, committed };
   },
 };
 

@@ -175,8 +175,21 @@ export type MasterTermMessage = Signed & {
   readonly masterPub: PublicKey;
 };
 
-/** Master → nodes: what do you hold of this height? */
-export type QcFetchMessage = Signed & { readonly kind: "QC_FETCH"; readonly nonce: Hash };
+/** Why the master asks; the order is the code. freeze.ts acts on the last two. */
+export const QC_PURPOSES = ["question", "survey", "release"] as const;
+export type QcPurpose = (typeof QC_PURPOSES)[number];
+
+/**
+ * Master → nodes: what do you hold of this height? A survey asks for a promise too, a release gives
+ * it back: `attempt` and `nonce` are then the survey's, else `attempt` is the master's.
+ */
+export type QcFetchMessage = Signed & {
+  readonly kind: "QC_FETCH";
+  readonly nonce: Hash;
+  readonly purpose: QcPurpose;
+  /** Of the newest FORCED_REDRAW of the height that the master knows; 0: none. */
+  readonly redrawn: Attempt;
+};
 
 /** The answer: `attempt` and `view` are those the node has reached at `height`. */
 export type QcStateMessage = Signed & {
@@ -187,6 +200,12 @@ export type QcStateMessage = Signed & {
   readonly sealedHash: BlockHash;
   /** Whether it has left `attempt` by ABANDON. */
   readonly abandoned: boolean;
+  /** The highest survey that it waits upon without a vote (freeze.ts); 0: none. */
+  readonly frozen: Attempt;
+  /** Whether the one it answers is among them. */
+  readonly isPromised: boolean;
+  /** Whether it knows all that it ever signed at this height; not after a lost disk (rule 8). */
+  readonly remembers: boolean;
   readonly prepared: PreparedCertificate | undefined;
   readonly committed: CommittedCertificate | undefined;
 };

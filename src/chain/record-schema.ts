@@ -11,7 +11,12 @@ import { JsonFields } from "./json-fields.ts";
 import { COMMITTEE_MAX, type NodeId, type Term } from "./ledger-units.ts";
 import type { Stake } from "./member.ts";
 import { EVIDENCE_PART_BYTES_MAX } from "./message-bodies.ts";
-import { type LedgerRecord, type RecordKind, TNL_LINES_MAX } from "./record-types.ts";
+import {
+  type LedgerRecord,
+  type RecordKind,
+  SIGNATURE_STATUSES,
+  TNL_LINES_MAX,
+} from "./record-types.ts";
 import { readStake, stakeJson } from "./stake.ts";
 
 export type RecordRead = { readonly record: LedgerRecord } | { readonly complaint: string };
@@ -32,7 +37,6 @@ const COUNT_MAX = 2 ** 32 - 1;
 const SECONDS_MAX = 2 ** 33;
 const REASON_CHARACTERS_MAX = 200;
 const NAME_CHARACTERS_MAX = 128;
-const TAG_BYTES = 16;
 
 export function encodeRecord(record: LedgerRecord): Uint8Array {
   return canonicalJson(recordJson(record));
@@ -86,9 +90,9 @@ const READERS: { readonly [Kind in RecordKind]: (fields: JsonFields) => LedgerRe
     kind: "SIGNATURE",
     signatureId: fields.text("signature_id", NAME_CHARACTERS_MAX),
     seq: fields.integer("seq", 1, COUNT_MAX),
-    applicationTag: fields.hex("application_tag", TAG_BYTES),
+    version: fields.integer("version", 0, COUNT_MAX),
+    status: fields.oneOf("status", SIGNATURE_STATUSES),
     commitment: fields.hash("commitment"),
-    isWithdrawn: fields.boolean("withdrawn"),
   }),
   EVIDENCE: (fields) => ({
     kind: "EVIDENCE",
@@ -201,9 +205,9 @@ function rareRecordJson(
         kind,
         signature_id: record.signatureId,
         seq: record.seq,
-        application_tag: record.applicationTag,
+        version: record.version,
+        status: record.status,
         commitment: record.commitment,
-        withdrawn: record.isWithdrawn,
       };
     case "EVIDENCE": {
       const { first, second } = record.evidence;

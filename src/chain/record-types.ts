@@ -66,14 +66,20 @@ export type TnlRecord = {
   readonly remove: readonly NodeId[];
 };
 
-/** Commitment of an application signature. */
+/** As Fig. 10's status; decommissioned is for good. */
+export const SIGNATURE_STATUSES = ["published", "disabled", "decommissioned"] as const;
+export type SignatureStatus = (typeof SIGNATURE_STATUSES)[number];
+
+/** What the ledger says of an application signature: never what is in it. */
 export type SignatureRecord = {
   readonly kind: "SIGNATURE";
   readonly signatureId: string;
   readonly seq: number;
-  readonly applicationTag: string;
+  /** That of the contents. */
+  readonly version: number;
+  readonly status: SignatureStatus;
+  /** Blinded: signature-entry.ts. */
   readonly commitment: Hash;
-  readonly isWithdrawn: boolean;
 };
 
 export type EvidenceRecord = { readonly kind: "EVIDENCE"; readonly evidence: Evidence };

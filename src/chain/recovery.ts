@@ -15,6 +15,7 @@ import { acceptCandidate } from "./candidate.ts";
 import { askHeaders } from "./catch-up.ts";
 import { faultsOf } from "./certificate.ts";
 import { committeeOf, type TipSeal } from "./chain-state.ts";
+import { applyFreeze, createFreeze } from "./freeze.ts";
 import { memberIds, openHeight, report, takeMasterTerm, write } from "./ledger-node.ts";
 import type { Attempt, Height, NodeId } from "./ledger-units.ts";
 import { countRoundChange } from "./round-change.ts";
@@ -43,6 +44,9 @@ function replay(validator: Validator, entry: LogEntry): void {
         openRound(validator, entry.certificate.attempt).lock = entry.certificate;
       }
       return;
+    case "freeze":
+      if (entry.height === height) applyFreeze(validator.freeze, entry);
+      return;
     case "redraw":
       if (entry.message.height === height) applyRedraw(validator, entry.message);
       return;
@@ -52,11 +56,13 @@ function replay(validator: Validator, entry: LogEntry): void {
     case "observing":
       // What was answered before the crash is asked again.
       validator.observing = entry.isOn ? createObservation() : undefined;
+      if (entry.isOn) validator.freeze = createFreeze();
       return;
     case "stopped":
       validator.stoppedBy = entry.reason;
       return;
     case "sealed":
+    case "survey":
     case "parked":
   }
 }
@@ -77,6 +83,8 @@ function replaySent(validator: Validator, message: OwnVote): void {
 export function observe(validator: Validator, reason: string): void {
   validator.observing = createObservation();
   validator.readmittedFrom = undefined;
+  // It casts no vote as it is, and only a redraw whose survey it answers from now on names it.
+  validator.freeze = createFreeze();
   // What others told before this moment is no answer to what is asked after it.
   validator.catchUp.nonces = [];
   write(validator, { kind: "observing", isOn: true });

@@ -40,20 +40,22 @@ type Shelf = {
   readonly entries: readonly ScdEntry[];
   readonly retired: ReadonlySet<string>;
   readonly root: Uint8Array;
+  /** Of the root, in the tree over the shelves. */
+  readonly leaf: Uint8Array;
 };
 
 type Branch = { readonly hash: Uint8Array; readonly left: Tree; readonly right: Tree };
 /** A shelf at depth 16; undefined is a whole subtree of empty shelves. */
 type Tree = Branch | Shelf | undefined;
 
-const NO_SHELF: Shelf = { entries: [], retired: new Set(), root: rootBytes([]) };
+const NO_SHELF = shelfWith([], new Set());
 /** Hash of an empty subtree of 2^i shelves. */
 const EMPTY: readonly Uint8Array[] = emptyHashes();
 
 function emptyHashes(): Uint8Array[] {
-  const hashes = [leafBytes(NO_SHELF.root)];
+  const hashes = [NO_SHELF.leaf];
   for (let i = 0; i < DEPTH; i++) {
-    const below = hashes[i] ?? NO_SHELF.root;
+    const below = hashes[i] ?? NO_SHELF.leaf;
     hashes.push(nodeBytes(below, below));
   }
   return hashes;
@@ -113,15 +115,13 @@ export class ScdTree {
   /** Each id at most once. */
   with(changes: readonly ScdChange[]): ScdTree {
     if (changes.length === 0) return this;
-    const placed = changes.map((change) => ({ shelf: shelfOf(change.id), change }));
-    placed.sort((left, right) => left.shelf - right.shelf);
-    const work = { placed, added: 0 };
-    const tree = rebuild(this.tree, DEPTH, work, { start: 0, end: placed.length });
-    return new ScdTree(tree, this.size + work.added);
+    const rebuilding = new Rebuilding(changes);
+    const tree = rebuilding.subtree(this.tree, DEPTH, 0, changes.length);
+    return new ScdTree(tree, this.size + rebuilding.added);
   }
 
   /** All entries, by shelf and id. */
-  *entries(): IterableIterator<ScdEntry> {
+  *entries(): Generator<ScdEntry> {
     for (let shelf = 0; shelf < SHELF_COUNT; shelf++) yield* this.shelf(shelf).entries;
   }
 
@@ -173,52 +173,62 @@ export function verifyScdProof(bytes: Uint8Array, proof: ScdProof, root: Hash): 
   return verifyInclusion({ leaf: shelfLeaf, index: shelf, size: SHELF_COUNT, proof: inTree, root });
 }
 
-type Work = {
+/** A tree with changes: what has none is taken over. */
+class Rebuilding {
+  /** Entries more than there were. */
+  added = 0;
   /** Ascending by shelf. */
-  readonly placed: readonly { readonly shelf: number; readonly change: ScdChange }[];
-  added: number;
-};
-/** Of `placed`: the changes below the subtree at hand. */
-type Range = { readonly start: number; readonly end: number };
+  readonly #changes: readonly ScdChange[];
+  readonly #shelves: readonly number[];
 
-/** A subtree with the changes of its shelves; what has none is taken over. */
-function rebuild(tree: Tree, depth: number, work: Work, { start, end }: Range): Tree {
-  if (start === end) return tree;
-  if (depth === 0) {
-    const shelf = (tree as Shelf | undefined) ?? NO_SHELF;
-    const changes = work.placed.slice(start, end).map(({ change }) => change);
-    const next = changedShelf(shelf, changes);
-    work.added += next.entries.length - shelf.entries.length;
-    return next;
+  constructor(changes: readonly ScdChange[]) {
+    const placed = changes.map((change) => ({ shelf: shelfOf(change.id), change }));
+    placed.sort((left, right) => left.shelf - right.shelf);
+    this.#changes = placed.map(({ change }) => change);
+    this.#shelves = placed.map(({ shelf }) => shelf);
   }
-  const branch = tree as Branch | undefined;
-  const bit = 1 << (depth - 1);
-  let middle = start;
-  while (middle < end && ((work.placed[middle]?.shelf ?? 0) & bit) === 0) middle++;
-  const left = rebuild(branch?.left, depth - 1, work, { start, end: middle });
-  const right = rebuild(branch?.right, depth - 1, work, { start: middle, end });
-  return { left, right, hash: nodeBytes(hashAt(left, depth - 1), hashAt(right, depth - 1)) };
+
+  /** With the changes from `start` up to `end`, which are all below it. */
+  subtree(tree: Tree, depth: number, start: number, end: number): Tree {
+    if (start === end) return tree;
+    if (depth === 0) return this.#shelf((tree as Shelf | undefined) ?? NO_SHELF, start, end);
+    const branch = tree as Branch | undefined;
+    const below = depth - 1;
+    const bit = 1 << below;
+    let middle = start;
+    while (middle < end && ((this.#shelves[middle] ?? 0) & bit) === 0) middle++;
+    const left = this.subtree(branch?.left, below, start, middle);
+    const right = this.subtree(branch?.right, below, middle, end);
+    return { left, right, hash: nodeBytes(hashAt(left, below), hashAt(right, below)) };
+  }
+
+  #shelf(shelf: Shelf, start: number, end: number): Shelf {
+    const entries = shelf.entries.slice();
+    let { retired } = shelf;
+    for (let i = start; i < end; i++) {
+      const { id, entry } = this.#changes[i] as ScdChange;
+      const position = positionOf(entries, id);
+      const isThere = entries[position]?.id === id;
+      if (entry === undefined) {
+        if (isThere) entries.splice(position, 1);
+        retired = new Set(retired).add(id);
+      } else if (isThere) entries[position] = entry;
+      else if (position === entries.length) entries.push(entry);
+      else entries.splice(position, 0, entry);
+    }
+    this.added += entries.length - shelf.entries.length;
+    return shelfWith(entries, retired);
+  }
 }
 
-function changedShelf(shelf: Shelf, changes: readonly ScdChange[]): Shelf {
-  const entries = [...shelf.entries];
-  let retired = shelf.retired;
-  for (const { id, entry } of changes) {
-    const position = positionOf(entries, id);
-    const isThere = entries[position]?.id === id;
-    if (entry === undefined) {
-      if (isThere) entries.splice(position, 1);
-      retired = new Set(retired).add(id);
-    } else {
-      entries.splice(position, isThere ? 1 : 0, entry);
-    }
-  }
-  return { entries, retired, root: rootBytes(entries.map((entry) => entry.leaf)) };
+function shelfWith(entries: readonly ScdEntry[], retired: ReadonlySet<string>): Shelf {
+  const root = rootBytes(entries.map((entry) => entry.leaf));
+  return { entries, retired, root, leaf: leafBytes(root) };
 }
 
 function hashAt(tree: Tree, depth: number): Uint8Array {
-  if (tree === undefined) return EMPTY[depth] ?? NO_SHELF.root;
-  return depth === 0 ? leafBytes((tree as Shelf).root) : (tree as Branch).hash;
+  if (tree === undefined) return EMPTY[depth] ?? NO_SHELF.leaf;
+  return depth === 0 ? (tree as Shelf).leaf : (tree as Branch).hash;
 }
 
 function entryIn({ entries }: Shelf, id: string): ScdEntry | undefined {

@@ -52,6 +52,7 @@ export function extendChain(node: LedgerNode, block: Block, { next, seal }: Judg
   node.below = node.chain;
   node.chain = node.rules.withSeal(next, seal);
   node.tipProof = block.proof;
+  node.tipBody = block.body;
   if (block.proof.masterTerm !== undefined) takeMasterTerm(node, block.proof.masterTerm);
   settleTerm(node);
   node.outputs.push({ kind: "block", block, next: node.chain });

@@ -1,15 +1,11 @@
 /**
- * secp256k1 by libsecp256k1 (c/secp_shim.c, c/abs_secp.h) through bun:ffi, and by noble where that
- * does not load; both give the same bytes and the same verdicts (test/chain/secp256k1.test.ts).
+ * secp256k1 by libsecp256k1 (c/secp_shim.c, curve-library.ts), and by noble where that does not
+ * load; both give the same bytes and the same verdicts (test/chain/secp256k1.test.ts).
  * docs/ledger.md "Signatures". A quorum is checked in one call of the library.
- *
- * Each thread that asks opens an instance of its own: contexts are not shared.
  */
-import { dlopen } from "bun:ffi";
-import libraryPath from "../../build/libabs_secp.so" with { type: "file" };
 import { AbsError, assert, messageOf } from "../errors.ts";
-import { memoryFilePath } from "../native/memory-file.ts";
 import type { SignatureCheck, Signer, Verifier } from "./crypto-interface.ts";
+import { CURVE_LIBRARY_PATH, type CurveSymbols, curveSymbols } from "./curve-library.ts";
 import {
   type PublicKey,
   SIGNATURE_BYTES,
@@ -18,11 +14,9 @@ import {
 } from "./ledger-units.ts";
 import { isPublicKeyText, NobleSigner, NobleVerifier } from "./noble-signatures.ts";
 
-/** ABS_SECP_ABI_VERSION, ABS_SECP_MANY_MAX of c/abs_secp.h. */
-const ABI_VERSION = 1;
+/** ABS_SECP_MANY_MAX of c/abs_curves.h. */
 const MANY_MAX = 64;
 
-const SEED_BYTES = 32;
 const SECRET_KEY_BYTES = 32;
 const HASH_BYTES = 32;
 const PUBLIC_KEY_BYTES = 33;
@@ -40,14 +34,14 @@ let opened: SignatureLibrary | undefined;
 
 /** The library of this thread, opened at the first call: libsecp256k1, or noble in its place. */
 export function signatureLibrary(): SignatureLibrary {
-  opened ??= openSignatures(libraryPath);
+  opened ??= openSignatures(CURVE_LIBRARY_PATH);
   return opened;
 }
 
-/** @param path of build/libabs_secp.so, embedded or not */
+/** @param path of build/libabs_curves.so, embedded or not */
 export function openSignatures(path: string): SignatureLibrary {
   try {
-    const symbols = openSymbols(path);
+    const symbols = curveSymbols(path);
     return {
       name: "libsecp256k1",
       verifier: new SecpVerifier(symbols),
@@ -61,32 +55,6 @@ export function openSignatures(path: string): SignatureLibrary {
       signerOf: nobleSigner,
     };
   }
-}
-
-/** In the order of c/abs_secp.h, which documents arguments, owners and results. */
-function openLibrary(path: string) {
-  return dlopen(memoryFilePath(path, "libabs_secp"), {
-    abs_secp_abi_version: { args: [], returns: "u32" },
-    abs_secp_start: { args: ["ptr"], returns: "i32" },
-    abs_secp_public_key: { args: ["ptr", "ptr"], returns: "i32" },
-    abs_secp_is_public_key: { args: ["ptr"], returns: "i32" },
-    abs_secp_sign: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
-    abs_secp_verify: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
-    abs_secp_verify_many: { args: ["ptr", "ptr", "ptr", "ptr", "u32"], returns: "i32" },
-  }).symbols;
-}
-
-type SecpSymbols = ReturnType<typeof openLibrary>;
-
-function openSymbols(path: string): SecpSymbols {
-  const symbols = openLibrary(path);
-  const version = symbols.abs_secp_abi_version();
-  if (version !== ABI_VERSION) throw new Error(`interface ${version} instead of ${ABI_VERSION}`);
-  const seed = crypto.getRandomValues(new Uint8Array(SEED_BYTES));
-  const result = symbols.abs_secp_start(seed);
-  seed.fill(0);
-  if (result < 0) throw new Error(`the library did not start (${result})`);
-  return symbols;
 }
 
 function secretKeyError(): AbsError {
@@ -110,7 +78,7 @@ class SecpSigner implements Signer {
   readonly #secretKey = new Uint8Array(SECRET_KEY_BYTES);
 
   constructor(
-    private readonly symbols: SecpSymbols,
+    private readonly symbols: CurveSymbols,
     secretKey: Uint8Array,
   ) {
     if (secretKey.length !== SECRET_KEY_BYTES) throw secretKeyError();
@@ -136,7 +104,7 @@ class SecpVerifier implements Verifier {
   readonly #publicKeys = new Uint8Array(MANY_MAX * PUBLIC_KEY_BYTES);
   readonly #valid = new Uint8Array(MANY_MAX);
 
-  constructor(private readonly symbols: SecpSymbols) {}
+  constructor(private readonly symbols: CurveSymbols) {}
 
   verify(check: SignatureCheck): boolean {
     if (!this.#put(0, check)) return false;

@@ -23,6 +23,7 @@ export const TAG = {
   identity: tag("abs/identity"),
   revocation: tag("abs/revocation"),
   secret: tag("abs/secret"),
+  signature: tag("abs/signature"),
 } as const;
 
 function tag(word: string): Uint8Array {
@@ -33,21 +34,27 @@ export function sha256(bytes: Uint8Array): Uint8Array {
   return Bun.SHA256.hash(bytes, new Uint8Array(32)) as Uint8Array;
 }
 
-/** Joined here and hashed in one call: a hasher object costs more than the hash. */
+/** Joined here and hashed in one call: a hasher object costs more than a short hash. */
 const joined = new Uint8Array(1024);
 
 /** SHA-256(tag || parts joined). */
 export function taggedBytes(domain: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   let end = domain.length;
   for (const part of parts) end += part.length;
-  const bytes = end <= joined.length ? joined : new Uint8Array(end);
-  bytes.set(domain);
+  if (end > joined.length) return longTaggedBytes(domain, parts);
+  joined.set(domain);
   let at = domain.length;
   for (const part of parts) {
-    bytes.set(part, at);
+    joined.set(part, at);
     at += part.length;
   }
-  return sha256(bytes.subarray(0, end));
+  return sha256(joined.subarray(0, end));
+}
+
+function longTaggedBytes(domain: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
+  const hasher = new Bun.SHA256().update(domain);
+  for (const part of parts) hasher.update(part);
+  return hasher.digest(new Uint8Array(32)) as Uint8Array;
 }
 
 export function taggedHash(domain: Uint8Array, ...parts: readonly Uint8Array[]): Hash {

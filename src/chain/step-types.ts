@@ -16,8 +16,16 @@ import type { Block, SealProof } from "./block.ts";
 import type { BlockRules } from "./block-rules.ts";
 import type { PreparedCertificate } from "./certificate.ts";
 import type { ChainState } from "./chain-state.ts";
-import type { LedgerCrypto, NodeKeys } from "./crypto-interface.ts";
-import type { BlockHash, CandidateSequence, Hash, Height, NodeId } from "./ledger-units.ts";
+import type { LedgerCrypto } from "./crypto-interface.ts";
+import type { KeyRing } from "./key-ring.ts";
+import type {
+  Attempt,
+  BlockHash,
+  CandidateSequence,
+  Hash,
+  Height,
+  NodeId,
+} from "./ledger-units.ts";
 import type { Stake } from "./member.ts";
 import type {
   AbandonMessage,
@@ -71,11 +79,19 @@ export type StepEvent = { readonly at: Instant } & (
       readonly contracts: readonly Uint8Array[];
       readonly records: readonly Uint8Array[];
     }
-  /** Master only: asks all what they hold of the open height, for an operator. */
-  | { readonly kind: "survey"; readonly nonce: Hash }
-  /** Master only, by an operator who holds the recovery key. */
-  | { readonly kind: "redraw"; readonly redraw: ForcedRedrawMessage }
+  /**
+   * Master only: asks all what they hold of the open height, for an operator. With `holdMs` they
+   * promise to wait so long without a vote (freeze.ts); undefined: it only asks.
+   */
+  | { readonly kind: "survey"; readonly nonce: Hash; readonly holdMs: number | undefined }
+  /** Master only: the operator lets the survey go; its members vote again. */
+  | { readonly kind: "release" }
+  /** Master only, by an operator who holds the recovery key. `mayFork`: has read the dangers. */
+  | { readonly kind: "redraw"; readonly redraw: ForcedRedrawMessage; readonly mayFork: boolean }
 );
+
+/** Numbers of surveys count up with attempts: a FORCED_REDRAW has the attempt of its survey. */
+type SurveyPlace = { readonly height: Height; readonly survey: Attempt; readonly nonce: Hash };
 
 export type DigestAsker = { readonly nodeId: NodeId; readonly nonce: Hash };
 
@@ -87,6 +103,10 @@ export type LogEntry =
   | { readonly kind: "lock"; readonly height: Height; readonly certificate: PreparedCertificate }
   | { readonly kind: "redraw"; readonly message: ForcedRedrawMessage }
   | { readonly kind: "term"; readonly message: MasterTermMessage }
+  /** A survey was answered: no vote in this height; or was given back. freeze.ts */
+  | ({ readonly kind: "freeze"; readonly isOn: boolean } & SurveyPlace)
+  /** Master: a survey, before anybody is asked. */
+  | ({ readonly kind: "survey" } & SurveyPlace)
   /** Rule 8: from here on it does not vote, or votes again. */
   | { readonly kind: "observing"; readonly isOn: boolean }
   /** Master: this hash and no other is sealed at this height. */
@@ -134,6 +154,7 @@ export const REPORT_CODES = [
   "behind",
   "unseen",
   "seen-again",
+  "keys-absent",
 ] as const;
 export type ReportCode = (typeof REPORT_CODES)[number];
 
@@ -144,7 +165,7 @@ export interface BlockHistory {
 }
 
 export type ParticipantConfig = {
-  readonly keys: NodeKeys;
+  readonly keys: KeyRing;
   readonly crypto: LedgerCrypto;
   /** BLOCK_RULES without. */
   readonly rules?: BlockRules;
@@ -175,4 +196,6 @@ export type MasterConfig = ParticipantConfig & {
   readonly masterTerm: MasterTermMessage | undefined;
   /** Of a CANDIDATE: above any that a lost disk may have held. */
   readonly firstSequence?: CandidateSequence;
+  /** Its disk may lack blocks that it has sealed: docs/ledger.md "A master's copy". */
+  readonly mayHaveForgotten?: boolean;
 };

@@ -5,7 +5,8 @@
 import type { PreparedCertificate } from "./certificate.ts";
 import { committeeOf } from "./chain-state.ts";
 import type { DigestChecks } from "./digest-check.ts";
-import { type LedgerNode, masterId } from "./ledger-node.ts";
+import type { Freeze } from "./freeze.ts";
+import { type LedgerNode, masterId, ownKeys } from "./ledger-node.ts";
 import type { Attempt, Height, NodeId } from "./ledger-units.ts";
 import type { ForcedRedrawMessage, LedgerMessage } from "./message-types.ts";
 import { createRound, type Round } from "./round.ts";
@@ -33,6 +34,8 @@ export type Validator = LedgerNode & {
   readonly redraws: Map<Attempt, ForcedRedrawMessage>;
   /** Rule 8: no vote while it is there. */
   observing: Observation | undefined;
+  /** A survey was answered: no vote before its FORCED_REDRAW, its release or a block. freeze.ts */
+  freeze: Freeze;
   /** A FORCED_REDRAW named it: from this attempt of the open height on it votes all the same. */
   readmittedFrom: Attempt | undefined;
   /** Of the height after the open one, a few of each sender. */
@@ -72,8 +75,10 @@ function sameCommittee(one: readonly NodeId[], other: readonly NodeId[]): boolea
 export function mayVote(validator: Validator, round: Round): boolean {
   if (validator.isReplaying || validator.stoppedBy !== undefined) return false;
   if (round.seat === undefined || validator.onlyCatchesUp) return false;
+  if (validator.freeze.pending.size > 0) return false;
   if (round.attempt !== validator.attempt || round.attempt < validator.lowestAttempt) return false;
-  return round.abandoned === undefined && !isObserving(validator, round);
+  if (round.abandoned !== undefined || isObserving(validator, round)) return false;
+  return ownKeys(validator) !== undefined;
 }
 
 function isObserving(validator: Validator, round: Round): boolean {

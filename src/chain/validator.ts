@@ -5,7 +5,7 @@
  * Here: who may say what at all, messages that come a height early, and the change of the tip.
  */
 import { abandonedAgain, highestCertificate, takeRedraw } from "./attempts.ts";
-import { areSameBodies, type Block } from "./block.ts";
+import { areSameBodies, type Block, type BlockBody } from "./block.ts";
 import { blockHashOf } from "./block-core.ts";
 import { onCandidate, takeCarriedBody } from "./candidate.ts";
 import {
@@ -28,6 +28,7 @@ import {
   onRecomputed,
   takeRestored,
 } from "./digest-check.ts";
+import { createFreeze, promised, reached, takeRelease, takeSurvey } from "./freeze.ts";
 import {
   cancelTimer,
   createNode,
@@ -35,8 +36,10 @@ import {
   isSignedByMaster,
   masterId,
   openHeight,
+  ownKeys,
   plainHeader,
   report,
+  reportKeys,
   send,
   setTimer,
   sign,
@@ -78,6 +81,7 @@ export function createValidator(config: ValidatorConfig): Validator {
     lowestAttempt: 0 as Attempt,
     inherited: undefined,
     redraws: new Map(),
+    freeze: createFreeze(),
     observing: undefined,
     readmittedFrom: undefined,
     early: new Map(),
@@ -113,6 +117,7 @@ export function stepValidator(validator: Validator, event: StepEvent): Output[] 
     case "propose":
     case "redraw":
     case "survey":
+    case "release":
       break; // A master's.
   }
   return validator.outputs;
@@ -125,9 +130,14 @@ function start(validator: Validator): void {
   setTimer(validator, "repeat", REPEAT_MS);
   setTimer(validator, "gossip", GOSSIP_MS);
   setTimer(validator, "check", validator.checkPeriodMs);
+  reportKeys(validator);
+  goOn(validator);
+}
+
+/** With what is here already: after a start, and after a wait that no timer outlived. */
+function goOn(validator: Validator): void {
   const round = validator.rounds.get(validator.attempt);
   if (round === undefined) return;
-  // The timer did not outlive the crash.
   round.isTimed = false;
   startViewTimer(validator, round);
   progress(validator, round);
@@ -314,13 +324,17 @@ function onSeal(validator: Validator, from: NodeId, message: SealMessage): void 
     }
     return;
   }
-  // As it came, where nothing was altered: its bytes are known then.
-  forward(validator, areSameBodies(body, message.body) ? message : { ...message, body });
+  forward(validator, withBody(message, body));
   // It says that the line goes on here, not that the block is on the disk: a block that a crash
   // takes is pulled from peers.
   acknowledge(validator, from, message);
   extendChain(validator, block, judged);
   beginHeight(validator);
+}
+
+/** As it came, where nothing was altered: its bytes are known then. */
+function withBody(message: SealMessage, body: BlockBody): SealMessage {
+  return areSameBodies(body, message.body) ? message : { ...message, body };
 }
 
 function onOldSeal(validator: Validator, from: NodeId, message: SealMessage): void {
@@ -338,11 +352,11 @@ function onOldSeal(validator: Validator, from: NodeId, message: SealMessage): vo
 
 /** It came another way than along the line, which must not end here for those who follow. */
 function passOn(validator: Validator, message: SealMessage): void {
-  const { below, chain, crypto, history } = validator;
-  const stored = history.at(chain.height);
-  if (below === undefined || stored === undefined) return;
+  const { below, chain, crypto, history, tipBody } = validator;
+  const body = tipBody ?? history.at(chain.height)?.body;
+  if (below === undefined || body === undefined) return;
   if ("fault" in checkSeal(below, chain, proofOfSeal(message), crypto)) return;
-  forward(validator, { ...message, body: stored.body });
+  forward(validator, withBody(message, body));
 }
 
 function onBodies(validator: Validator, from: NodeId, message: BodyResponse): void {
@@ -377,9 +391,11 @@ function beginHeight(validator: Validator): void {
   validator.attempt = 0 as Attempt;
   validator.lowestAttempt = 0 as Attempt;
   validator.inherited = undefined;
+  validator.freeze = createFreeze();
   validator.readmittedFrom = undefined;
   cancelTimer(validator, "view");
   cancelTimer(validator, "result");
+  reportKeys(validator);
   const early = [...validator.early];
   validator.early.clear();
   for (const [from, messages] of early) {
@@ -410,15 +426,24 @@ function tellOfMaster(validator: Validator): void {
 /** What this node holds of the height; and its ABANDONs, for a master that lost them. */
 function onQcFetch(validator: Validator, message: QcFetchMessage): void {
   if (!isSignedByMaster(validator, message) || validator.stoppedBy !== undefined) return;
+  if (message.purpose === "release") {
+    if (takeRelease(validator, message)) goOn(validator);
+    return;
+  }
+  if (ownKeys(validator) === undefined) return;
+  if (message.purpose === "survey") takeSurvey(validator, message);
   const round = validator.rounds.get(validator.attempt);
   const rounds = [...validator.rounds.values()];
   const state = sign<QcStateMessage>(validator, {
     kind: "QC_STATE",
-    ...headerOf(validator, { attempt: validator.attempt, view: round?.view ?? (0 as never) }),
+    ...headerOf(validator, { attempt: reached(validator), view: round?.view ?? (0 as never) }),
     nonce: message.nonce,
     sealedHeight: validator.chain.height,
     sealedHash: validator.chain.blockHash,
     abandoned: round?.abandoned !== undefined,
+    frozen: promised(validator.freeze),
+    isPromised: validator.freeze.pending.has(message.nonce),
+    remembers: validator.observing === undefined,
     prepared: highestCertificate(validator),
     committed: rounds.find((other) => isDecided(validator, other))?.decided,
   });

@@ -16,14 +16,33 @@ import type { PublicKey, SigningHash, VrfBeta, VrfProof, VrfPublicKey } from "./
 /** Some heights of a full committee; then it begins anew. */
 const REMEMBERED_MAX = 8192;
 
-export function rememberingCrypto(
-  crypto: LedgerCrypto,
-  { signer, vrf }: NodeKeys,
-): { readonly crypto: LedgerCrypto; readonly keys: NodeKeys } {
+export type RememberingCrypto = {
+  readonly crypto: LedgerCrypto;
+  /** The same keys; what they sign and prove is remembered. */
+  readonly remembering: (keys: NodeKeys) => NodeKeys;
+};
+
+export function rememberingCrypto(crypto: LedgerCrypto): RememberingCrypto {
   const signatures = new VerifiedSignatures(crypto.signatures);
   const proofs = new VerifiedProofs(crypto.vrf);
+  const known = new WeakMap<NodeKeys, NodeKeys>();
+  const remembering = (keys: NodeKeys): NodeKeys => {
+    const before = known.get(keys);
+    if (before !== undefined) return before;
+    const wrapped = rememberedKeys(keys, signatures, proofs);
+    known.set(keys, wrapped);
+    return wrapped;
+  };
+  return { crypto: { signatures, vrf: proofs }, remembering };
+}
+
+function rememberedKeys(
+  { signer, vrf }: NodeKeys,
+  signatures: VerifiedSignatures,
+  proofs: VerifiedProofs,
+): NodeKeys {
   const { publicKey } = signer;
-  const keys: NodeKeys = {
+  return {
     signer: {
       publicKey,
       sign: (hash) => {
@@ -41,7 +60,6 @@ export function rememberingCrypto(
       },
     },
   };
-  return { crypto: { signatures, vrf: proofs }, keys };
 }
 
 class VerifiedSignatures implements Verifier {

@@ -22,6 +22,7 @@ import {
   headerOf,
   isSignedByMember,
   openHeight,
+  ownKeys,
   plainHeader,
   send,
   sign,
@@ -79,6 +80,7 @@ function tryPropose(validator: Validator, round: Round): void {
   }
   if (carried === undefined && !isTimely(validator, round, candidate)) return;
   const message = prePrepareOf(validator, round, candidate, justification);
+  if (message === undefined) return;
   vote(validator, round, message);
   round.prePrepares.set(view, message);
   enterView(validator, round, view);
@@ -89,16 +91,17 @@ function prePrepareOf(
   round: Round,
   { core, blockHash }: Candidate,
   justification: readonly RoundChangeMessage[],
-): PrePrepareMessage {
+): PrePrepareMessage | undefined {
+  const keys = ownKeys(validator);
+  if (keys === undefined) return undefined;
+  const alpha = vrfAlpha(placeOf(validator, round, round.view), validator.chain.seed);
   const place = { attempt: round.attempt, view: round.view };
   return sign<PrePrepareMessage>(validator, {
     kind: "PRE_PREPARE",
     ...headerOf(validator, { ...place, term: core.term }),
     blockHash,
     committeeHash: committeeHash(round.committee),
-    vrfProof: validator.keys.vrf.prove(
-      vrfAlpha(placeOf(validator, round, round.view), validator.chain.seed),
-    ),
+    vrfProof: keys.vrf.prove(alpha),
     justificationHash: justificationHash(justification),
     committee: round.committee,
     justification,

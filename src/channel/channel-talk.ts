@@ -10,12 +10,18 @@ import {
   type ManagerFrame,
 } from "../wire/manager-frame.ts";
 import { ENROLMENT, readMessage, readRefused, UPDATE } from "./message-reading.ts";
+import { type RenewalWish, readRenew } from "./renewal-messages.ts";
 
 const ANSWER_MS = 30_000;
 const FRAMES_WAITING_MAX = 64;
 const COUNT_MAX = 2 ** 32 - 1;
 /** Of setTimeout(). */
 const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** What the manager says by itself: the version that the agent should have, or that it renews. */
+export type Announcement =
+  | { readonly kind: "changed"; readonly version: number }
+  | { readonly kind: "renew"; readonly wish: RenewalWish };
 
 export class ChannelTalk {
   readonly #channel: FrameChannel;
@@ -28,8 +34,9 @@ export class ChannelTalk {
     this.#channel = new FrameChannel(stream, { tag, waitingBytesMax, stallMs });
     this.#channel.open({
       frame: (frame) => {
-        // Of announcements the newest counts.
-        const old = isAnnouncement(frame) ? this.#frames.findIndex(isAnnouncement) : -1;
+        // Of announcements of a kind the newest counts.
+        const isSame = (one: ManagerFrame) => isAnnouncement(one) && one.type === frame.type;
+        const old = isAnnouncement(frame) ? this.#frames.findIndex(isSame) : -1;
         if (old >= 0) this.#frames[old] = frame;
         else if (this.#frames.length < FRAMES_WAITING_MAX) this.#frames.push(frame);
         this.#wake?.();
@@ -67,24 +74,40 @@ export class ChannelTalk {
     return (this.#frames[at] as ManagerFrame).type;
   }
 
+  /** What the manager says next by itself, whenever that is. */
+  async announced(): Promise<Announcement>;
   /**
-   * The newest version that the manager announces by itself, whenever that is.
+   * The same; undefined when none comes in this time.
    * @throws AbsError MANAGER_SILENT when the channel ends, MANAGER_ANSWER_WRONG
    */
-  async announced(): Promise<number> {
-    const at = await this.#wait(isAnnouncement, TIMER_MS_MAX);
+  async announced(withinMs: number | undefined): Promise<Announcement | undefined>;
+  async announced(withinMs = TIMER_MS_MAX): Promise<Announcement | undefined> {
+    const at = await this.#place(isAnnouncement, withinMs);
+    if (at < 0 && this.#endedWhy === undefined) return undefined;
+    if (at < 0) throw silent(this.#endedWhy);
     const [frame] = this.#frames.splice(at, 1) as [ManagerFrame];
-    return readFrame(frame, (fields) => fields.integer("version", 1, COUNT_MAX));
+    if (frame.type === UPDATE.renew) {
+      return readFrame(frame, (fields) => ({ kind: "renew", wish: readRenew(fields) }));
+    }
+    return readFrame(frame, (fields) => ({
+      ...{ kind: "changed", version: fields.integer("version", 1, COUNT_MAX) },
+    }));
   }
 
-  /** Where the first such frame waits. */
+  /** Where the first such frame waits. @throws AbsError MANAGER_SILENT */
   async #wait(isWanted: (frame: ManagerFrame) => boolean, waitMs: number): Promise<number> {
+    const at = await this.#place(isWanted, waitMs);
+    if (at >= 0) return at;
+    throw silent(this.#endedWhy ?? `no answer in ${waitMs / 1000} s`);
+  }
+
+  /** The same; negative: none came, or the channel has ended. */
+  async #place(isWanted: (frame: ManagerFrame) => boolean, waitMs: number): Promise<number> {
     const endMs = performance.now() + waitMs;
     for (;;) {
       const at = this.#frames.findIndex(isWanted);
-      if (at >= 0) return at;
       const leftMs = endMs - performance.now();
-      if (this.#endedWhy !== undefined || leftMs <= 0) break;
+      if (at >= 0 || this.#endedWhy !== undefined || leftMs <= 0) return at;
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, leftMs);
         this.#wake = () => {
@@ -93,15 +116,17 @@ export class ChannelTalk {
         };
       });
     }
-    const why = this.#endedWhy ?? `no answer in ${waitMs / 1000} s`;
-    const remedy = "Try again; look at the events of `abs manager serve` if it goes on.";
-    throw new AbsError("MANAGER_SILENT", `The manager gave no answer: ${why}.`, remedy);
   }
+}
+
+function silent(why: string | undefined): AbsError {
+  const remedy = "Try again; look at the events of `abs manager serve` if it goes on.";
+  return new AbsError("MANAGER_SILENT", `The manager gave no answer: ${why}.`, remedy);
 }
 
 /** It answers nothing: it comes whenever something changed. */
 function isAnnouncement({ flag, type }: ManagerFrame): boolean {
-  return flag === MANAGER_FLAG.update && type === UPDATE.changed;
+  return flag === MANAGER_FLAG.update && (type === UPDATE.changed || type === UPDATE.renew);
 }
 
 function readFrame<T>({ body }: ManagerFrame, read: (fields: JsonFields) => T): T {

@@ -7,7 +7,7 @@
 import { chainIdOf, parseGenesis } from "../chain/genesis-file.ts";
 import {
   certificateHash,
-  decodeSignedCertificate,
+  type IdentityCertificate,
   isIssuedBy,
   type SignedCertificate,
 } from "../chain/identity-certificate.ts";
@@ -25,9 +25,12 @@ import {
   type AgentMachine,
   provenRequestJson,
   readChallenge,
+  readIssued,
   requestJson,
 } from "./enrolment-messages.ts";
 import { type EnrolmentToken, fingerprintOfDigest } from "./enrolment-token.ts";
+import { HostMeeting } from "./host-meeting.ts";
+import { KnownCertificates } from "./known-certificates.ts";
 import { ENROLMENT, frameOf } from "./message-reading.ts";
 import { proveKeys, publicKeysOf, type Transcript } from "./possession.ts";
 
@@ -37,6 +40,8 @@ export type Enrolling = {
   readonly sshSeed: Uint8Array;
   /** Given the own address that reaches the manager. */
   readonly machine: (localAddress: string) => AgentMachine;
+  /** To call from, on a machine that has several; the system chooses without. */
+  readonly localAddress?: string;
 };
 
 /** @throws AbsError of the connection, or with the manager's refusal */
@@ -44,7 +49,8 @@ export async function enrol(enrolling: Enrolling): Promise<AgentState> {
   const { token } = enrolling;
   const client = await SshClient.connect({
     ...{ host: token.host, port: token.port, user: "enroll", seed: token.seed },
-    hostFingerprint: fingerprintOfDigest(token.hostDigest),
+    ...new HostMeeting(token, { hostFingerprint: fingerprintOfDigest(token.hostDigest) }).words,
+    localAddress: enrolling.localAddress,
   }).catch((cause) => {
     throw forgedToken(cause);
   });
@@ -52,7 +58,8 @@ export async function enrol(enrolling: Enrolling): Promise<AgentState> {
     const tag = managementTag(token.managerKey);
     const talk = new ChannelTalk(await client.subsystem(), tag);
     const state = await converse(talk, enrolling, client.localAddress);
-    checkState(state, { managerKey: token.managerKey, keys: enrolling.keys });
+    const isOurs = (mine: IdentityCertificate) => isOverKeys(mine, enrolling.keys);
+    checkState(state, { managerKey: token.managerKey, isOurs });
     return state;
   } finally {
     client.close();
@@ -82,35 +89,34 @@ async function converse(
   if ((await talk.nextType()) === ENROLMENT.welcome) {
     return talk.next(flag, ENROLMENT.welcome, readState);
   }
-  const signed = await talk.next(flag, ENROLMENT.certificate, (fields) => {
-    const read = decodeSignedCertificate(fields.bytes("signed", 4096));
-    if ("signed" in read) return read.signed;
-    fields.complain("signed", read.complaint);
-    return undefined as never;
-  });
+  const signed = await talk.next(flag, ENROLMENT.certificate, readIssued);
   const words = { ...publicKeysOf(keys), certificate: certificateHash(signed.certificate) };
   const possession = keys.ledger.signer.sign(possessionHash(words)).toHex();
   talk.send(frameOf(flag, ENROLMENT.possession, { possession }));
   return talk.next(flag, ENROLMENT.welcome, readState);
 }
 
-/** What came must be signed by this manager, and the own certificate be over our keys. */
+/**
+ * What came must be signed by this manager, and the own certificate be over our keys.
+ * @param known whose certificates are verified once
+ */
 export function checkState(
   state: AgentState,
-  expected: { readonly managerKey: Uint8Array; readonly keys: OwnKeys },
+  expected: {
+    readonly managerKey: Uint8Array;
+    /** Whether a certificate is over our keys. */
+    readonly isOurs: (certificate: IdentityCertificate) => boolean;
+  },
+  known = new KnownCertificates(),
 ): void {
   const { own, neighbours, tenant } = state;
   const managerKey = expected.managerKey.toHex() as PublicKey;
   const { signatures } = createLedgerCrypto();
   const isGood = (signed: SignedCertificate): boolean =>
-    isIssuedBy(signed, managerKey, signatures) && signed.certificate.tenant === tenant.name;
-  const keys = publicKeysOf(expected.keys);
+    known.judge(signed, () => isIssuedBy(signed, managerKey, signatures)) &&
+    signed.certificate.tenant === tenant.name;
   const mine = own.certificate.certificate;
-  const isMine =
-    mine.ledgerPub === keys.ledgerPub &&
-    mine.sessionPub === keys.sessionPub &&
-    mine.sshPub === keys.sshPub &&
-    mine.vrfPub === keys.vrfPub;
+  const isMine = expected.isOurs(mine);
   const master = { name: "the ledger's master", certificate: state.ledger.master };
   const bad = [own, ...neighbours, master].find(({ certificate }) => !isGood(certificate));
   const isLedgers = isLedgerOf(state, managerKey, mine.chainId);
@@ -121,6 +127,17 @@ export function checkState(
     "MANAGER_CERTIFICATE_WRONG",
     `What came is not what this manager may give us: ${what}.`,
     "Nothing was written. Tell the manager's administrator.",
+  );
+}
+
+/** Whether a certificate is over keys that were never renewed. */
+export function isOverKeys(certificate: IdentityCertificate, keys: OwnKeys): boolean {
+  const own = publicKeysOf(keys);
+  return (
+    certificate.ledgerPub === own.ledgerPub &&
+    certificate.sessionPub === own.sessionPub &&
+    certificate.sshPub === own.sshPub &&
+    certificate.vrfPub === own.vrfPub
   );
 }
 

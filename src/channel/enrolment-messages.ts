@@ -3,6 +3,11 @@
  * of the identity certificate.
  */
 import type { JsonObject } from "../chain/canonical-json.ts";
+import {
+  decodeSignedCertificate,
+  encodeSignedCertificate,
+  type SignedCertificate,
+} from "../chain/identity-certificate.ts";
 import type { JsonFields } from "../chain/json-fields.ts";
 import type { Signature } from "../chain/ledger-units.ts";
 import { NAME_CHARACTERS_MAX } from "./message-reading.ts";
@@ -13,16 +18,20 @@ export const ENROLMENT_BODY_BYTES_MAX = 64 * 1024;
 export const PROTOCOL_VERSION = 1;
 
 const ADDRESSES_MAX = 16;
+const MAC_CHARACTERS = 17;
 const CAPABILITIES_MAX = 32;
 const VCPU_MAX = 4096;
 const RAM_MIB_MAX = 64 * 1024 * 1024;
 const CARRIERS = ["ip", "udp"] as const;
 const VRF_PROOF_BYTES = 80;
+const CERTIFICATE_BYTES_MAX = 4096;
 
 /** The machine of a new agent. */
 export type AgentMachine = {
   /** Ascending. */
   readonly addresses: readonly string[];
+  /** Of the interfaces that have them, as far as it knows; lower case, ascending. */
+  readonly macs: readonly string[];
   readonly carrier: (typeof CARRIERS)[number];
   readonly peerPort: number;
   readonly vcpu: number;
@@ -39,7 +48,8 @@ export function requestJson({ keys, machine }: EnrolmentRequest): JsonObject {
     v: PROTOCOL_VERSION,
     ...{ ledger_pub: keys.ledgerPub, session_pub: keys.sessionPub },
     ...{ ssh_pub: keys.sshPub, vrf_pub: keys.vrfPub },
-    ...{ addresses: machine.addresses, carrier: machine.carrier, peer_port: machine.peerPort },
+    ...{ addresses: machine.addresses, macs: machine.macs },
+    ...{ carrier: machine.carrier, peer_port: machine.peerPort },
     ...{ vcpu: machine.vcpu, ram_mib: machine.ramMib, capabilities: machine.capabilities },
   };
 }
@@ -84,6 +94,7 @@ function readRequest(fields: JsonFields): EnrolmentRequest {
     },
     machine: {
       addresses: fields.sortedTexts("addresses", ADDRESSES_MAX, NAME_CHARACTERS_MAX),
+      macs: fields.sortedTexts("macs", ADDRESSES_MAX, MAC_CHARACTERS),
       carrier: fields.oneOf("carrier", CARRIERS),
       peerPort: fields.integer("peer_port", 1, 65_535),
       vcpu: fields.integer("vcpu", 1, VCPU_MAX),
@@ -107,4 +118,16 @@ export function readChallenge(fields: JsonFields): Challenge {
 
 export function readPossession(fields: JsonFields): Signature {
   return fields.signature("possession");
+}
+
+/** What the manager issues: of an enrolment, and of a renewal. */
+export function issuedJson(signed: SignedCertificate): JsonObject {
+  return { signed: encodeSignedCertificate(signed).toHex() };
+}
+
+export function readIssued(fields: JsonFields): SignedCertificate {
+  const read = decodeSignedCertificate(fields.bytes("signed", CERTIFICATE_BYTES_MAX));
+  if ("signed" in read) return read.signed;
+  fields.complain("signed", read.complaint);
+  return undefined as never;
 }

@@ -20,7 +20,19 @@ export const ENROLMENT = {
 } as const;
 
 /** Types of frames with flag UPDATE. */
-export const UPDATE = { fetch: 1, state: 2, applied: 3, changed: 4, refused: 7 } as const;
+export const UPDATE = {
+  fetch: 1,
+  state: 2,
+  applied: 3,
+  changed: 4,
+  violations: 5,
+  flows: 6,
+  refused: 7,
+  renew: 8,
+  offer: 9,
+  issued: 10,
+  agreed: 11,
+} as const;
 
 export const NAME_CHARACTERS_MAX = 64;
 

@@ -5,7 +5,6 @@
  * protocol. An X25519 key cannot sign: it shows the secret it shares with the manager's fresh key.
  */
 import { createHmac } from "node:crypto";
-import { ed25519 } from "@noble/curves/ed25519.js";
 import { ascii, equalBytes, fromHex, toHex } from "../bytes.ts";
 import { canonicalJson, type JsonObject } from "../chain/canonical-json.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
@@ -13,6 +12,7 @@ import type { PublicKey, Signature, SigningHash, VrfPublicKey } from "../chain/l
 import { taggedBytes } from "../chain/sha256.ts";
 import type { OwnKeys } from "../node/node-keys.ts";
 import type { KeyPair } from "../session/x25519.ts";
+import { ed25519Sign, ed25519Verify } from "../ssh/ed25519.ts";
 
 const TAG = {
   enrolment: ascii("abs/enrol\0"),
@@ -76,8 +76,8 @@ export function proveKeys(
   return {
     ledger: keys.ledger.signer.sign(taggedBytes(TAG.ledger, hash) as SigningHash),
     vrf: keys.ledger.vrf.prove(taggedBytes(TAG.vrf, hash)),
-    session: sessionProof(shared, hash),
-    ssh: ed25519.sign(taggedBytes(TAG.ssh, hash), sshSeed),
+    session: sharedProof(TAG.session, shared, hash),
+    ssh: ed25519Sign(sshSeed, taggedBytes(TAG.ssh, hash)),
   };
 }
 
@@ -98,22 +98,16 @@ export function unprovenKey(
   const isVrf = vrf.verify(keys.vrfPub, taggedBytes(TAG.vrf, hash), proofs.vrf as never);
   if (isVrf === undefined) return "vrf";
   const shared = by.challengeKey.agree(bytesOf(keys.sessionPub));
-  if (shared === undefined || !equalBytes(sessionProof(shared, hash), proofs.session)) {
+  if (shared === undefined || !equalBytes(sharedProof(TAG.session, shared, hash), proofs.session)) {
     return "session";
   }
-  return isSshSigned(keys.sshPub, taggedBytes(TAG.ssh, hash), proofs.ssh) ? undefined : "ssh";
+  const isSsh = ed25519Verify(bytesOf(keys.sshPub), taggedBytes(TAG.ssh, hash), proofs.ssh);
+  return isSsh ? undefined : "ssh";
 }
 
-function isSshSigned(sshPub: string, message: Uint8Array, signature: Uint8Array): boolean {
-  try {
-    return ed25519.verify(signature, message, bytesOf(sshPub), { zip215: false });
-  } catch {
-    return false; // not on the curve
-  }
-}
-
-function sessionProof(shared: Uint8Array, hash: Uint8Array): Uint8Array {
-  const key = taggedBytes(TAG.session, shared);
+/** That whoever says this shares a secret of X25519 with the other side. */
+export function sharedProof(tag: Uint8Array, shared: Uint8Array, hash: Uint8Array): Uint8Array {
+  const key = taggedBytes(tag, shared);
   return new Uint8Array(createHmac("sha256", key).update(hash).digest());
 }
 

@@ -7,8 +7,9 @@
 import { defineCommand } from "citty";
 import { askReload, type ReloadAnswer } from "../agent/status-server.ts";
 import type { UpdateResult } from "../agent/updates.ts";
-import { AbsError } from "../errors.ts";
+import { EXIT } from "../errors.ts";
 import { notes } from "./notes.ts";
+import { isJsonOutput, outputArgument } from "./options.ts";
 
 /** Entries of one kind that are named; the rest is counted. */
 const NAMES_MAX = 8;
@@ -26,20 +27,17 @@ export const agentReload = defineCommand({
       default: "/run/abs",
       description: "state folder of the agent",
     },
-    output: { type: "string", default: "text", description: "text or json" },
+    output: outputArgument,
   },
   async run({ args }) {
-    if (args.output !== "text" && args.output !== "json") {
-      const message = `--output ${args.output} is not known.`;
-      throw new AbsError("OPTION_INVALID", message, "Use text or json.");
-    }
+    const isJson = isJsonOutput(args.output);
     const answer = await askReload(args.state);
-    if (args.output === "json") process.stdout.write(`${JSON.stringify(answer)}\n`);
+    if (isJson) process.stdout.write(`${JSON.stringify(answer)}\n`);
     else process.stdout.write(`${reloadText(answer)}\n`);
     if (answer.state !== "refused") return;
     notes.error(`${answer.error.message} [${answer.error.code}]`);
     if (answer.error.remedy !== "") notes.log(`  → ${answer.error.remedy}`);
-    process.exitCode = 1;
+    process.exitCode = EXIT.failed;
   },
 });
 

@@ -7,6 +7,7 @@
 import { mkdirSync } from "node:fs";
 import { defineCommand } from "citty";
 import { Agent, type AgentOptions, prepareStart } from "../agent/agent.ts";
+import { agentMetrics } from "../agent/agent-metrics.ts";
 import { ownCommand } from "../agent/own-command.ts";
 import { parseInside, parseOutside } from "../agent/port-spec.ts";
 import { servePreparation } from "../agent/preparation.ts";
@@ -15,12 +16,16 @@ import { serveCompile } from "../agent/signature-database.ts";
 import { readStatus } from "../agent/status-server.ts";
 import { AbsError } from "../errors.ts";
 import { keepMemoryPrivate } from "../native/private-memory.ts";
+import { ServiceNotify } from "../native/service-notify.ts";
 import { EventLog } from "../observe/event-log.ts";
 import { runGuard } from "../takeover/guard.ts";
 import { recoverLeftover } from "../takeover/recovery.ts";
+import { configArguments, configOf } from "./agent-config.ts";
 import { enrollCommand, syncCommand } from "./agent-enroll.ts";
 import { agentReload } from "./agent-reload.ts";
+import { metricsArgument, openMetrics, openSinks, sinksArgument } from "./event-outputs.ts";
 import { notes } from "./notes.ts";
+import { isJsonOutput, outputArgument } from "./options.ts";
 
 const STATE_DEFAULT = "/run/abs";
 const FLOWS_DEFAULT = "1000000";
@@ -70,11 +75,7 @@ const run = defineCommand({
       "Events go to standard output, one JSON object a line.",
   },
   args: {
-    config: {
-      type: "string",
-      required: true,
-      description: "provisioning file (docs/provisioning.md)",
-    },
+    ...configArguments,
     inside: {
       type: "string",
       required: true,
@@ -87,6 +88,8 @@ const run = defineCommand({
     },
     state: stateArgument,
     events: { type: "string", description: "append events to this file instead" },
+    sinks: sinksArgument,
+    metrics: metricsArgument,
     "on-stop": {
       type: "string",
       description:
@@ -95,6 +98,10 @@ const run = defineCommand({
     poll: { type: "string", default: "adaptive", description: "adaptive, or busy: burn a core" },
     flows: { type: "string", default: FLOWS_DEFAULT, description: "flows remembered at one time" },
     packets: { type: "string", default: PACKETS_DEFAULT, description: "packets of the pool" },
+    "allow-keylog": {
+      type: "boolean",
+      description: "let `abs capture --keylog` write the keys of sessions: for tests and debugging",
+    },
     "wall-clock-offset": {
       type: "string",
       default: "0",
@@ -104,13 +111,16 @@ const run = defineCommand({
   async run({ args }) {
     requireRoot();
     keepMemoryPrivate();
-    const stopping = new StopSignals();
     const inside = parseInside(args.inside);
     const outside = parseOutside(args.outside);
+    const config = await configOf(args, outside);
+    const stopping = new StopSignals();
     mkdirSync(args.state, { recursive: true, mode: 0o700 });
-    const prepared = await stopping.orExit(prepareStart(args.config, args.state, stopping.signal));
+    const prepared = await stopping.orExit(prepareStart(config, args.state, stopping.signal));
     const { provisioning } = prepared;
-    const events = new EventLog(args.events);
+    const events = new EventLog(args.events, { role: "agent", node: provisioning.node.id });
+    const sinks = openSinks(args.sinks, events);
+    const metrics = openMetrics(args.metrics, events);
     const busy = choice("poll", args.poll, ["adaptive", "busy"] as const) === "busy";
     const offset = wholeNumber("wall-clock-offset", args["wall-clock-offset"], -(2 ** 31), 2 ** 31);
     const options: AgentOptions = {
@@ -122,18 +132,29 @@ const run = defineCommand({
       onStop: onStopOf(args["on-stop"], provisioning),
       busy,
       events,
+      sinks,
       guardCommand: [...ownCommand(), "agent", "guard"],
       flows: wholeNumber("flows", args.flows, 1024, FLOWS_MAX),
       packets: wholeNumber("packets", args.packets, 1024, PACKETS_MAX),
       wallOffsetMs: offset * 1000,
+      allowsKeyLog: args["allow-keylog"] === true,
       signal: stopping.signal,
     };
     try {
       const agent = await startOrStop(options, stopping);
       stopping.signal.addEventListener("abort", () => void agent.stop());
       stopping.onHangup(() => void agent.updates.reload().catch(() => undefined)); // it is an event
+      const notify = new ServiceNotify();
+      notify.ready("packets are forwarded", () => agent.worker.alive());
+      metrics?.serve({
+        families: () => agentMetrics(agent),
+        ready: () => agent.worker.alive(),
+      });
+      stopping.signal.addEventListener("abort", () => notify.stopping());
       await agent.run();
     } finally {
+      await metrics?.close();
+      await sinks?.close();
       events.close();
     }
     process.exit(0);
@@ -188,6 +209,7 @@ async function startOrStop(options: AgentOptions, stopping: StopSignals): Promis
     return await Agent.start(options);
   } catch (error) {
     if (stopping.exitCode === 0) throw error;
+    await options.sinks?.close();
     options.events.close();
     return process.exit(stopping.exitCode);
   }
@@ -209,10 +231,10 @@ const status = defineCommand({
   },
   args: {
     state: stateArgument,
-    output: { type: "string", default: "text", description: "text or json" },
+    output: outputArgument,
   },
   async run({ args }) {
-    const isJson = choice("output", args.output, ["text", "json"] as const) === "json";
+    const isJson = isJsonOutput(args.output);
     const found = await readStatus(args.state);
     process.stdout.write(isJson ? `${JSON.stringify(found)}\n` : `${statusText(found)}\n`);
   },

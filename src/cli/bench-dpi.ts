@@ -8,11 +8,12 @@ import { DpiBench, type DpiResult, type MatchResult } from "../bench/dpi.ts";
 import { formatTable } from "../bench/table.ts";
 import { AbsError } from "../errors.ts";
 import { notes } from "./notes.ts";
+import { isJsonOutput, outputArgument } from "./options.ts";
 
 export const benchDpiCommand = defineCommand({
   meta: { name: "dpi", description: "identifying a large capture, beside ndpiReader" },
   args: {
-    output: { type: "string", default: "text", description: "text or json" },
+    output: outputArgument,
     captures: {
       type: "string",
       default: "../shared/captures",
@@ -23,10 +24,7 @@ export const benchDpiCommand = defineCommand({
     turns: { type: "string", default: "5", description: "how often each program runs" },
   },
   async run({ args }) {
-    if (args.output !== "json" && args.output !== "text") {
-      const message = `--output ${args.output} is not known.`;
-      throw new AbsError("BENCH_OUTPUT", message, "Use text or json.");
-    }
+    const isJson = isJsonOutput(args.output);
     const turns = Number(args.turns);
     if (!Number.isInteger(turns) || turns < 1) {
       throw new AbsError("BENCH_OPTION", `--turns ${args.turns} is not a number above 0.`);
@@ -36,10 +34,9 @@ export const benchDpiCommand = defineCommand({
     const bench = new DpiBench({ abs: ownCommand(), captures, file, turns, progress });
     const result = args["match-only"] ? undefined : await bench.run();
     const match = bench.match();
-    const text =
-      args.output === "json"
-        ? `${JSON.stringify({ ...result, ...match }, null, 2)}\n`
-        : (result === undefined ? "" : `${dpiText(result)}\n`) + matchText(match);
+    const text = isJson
+      ? `${JSON.stringify({ ...result, ...match }, null, 2)}\n`
+      : (result === undefined ? "" : `${dpiText(result)}\n`) + matchText(match);
     process.stdout.write(text);
   },
 });

@@ -23,6 +23,7 @@ export const benchLedgerCommand = defineCommand({
     validators: { type: "string", default: "4,7,10,20", description: "numbers of validators" },
     turns: { type: "string", default: "3", description: "how often each is measured" },
     seconds: { type: "string", default: "3", description: "of each measurement" },
+    warm: { type: "string", default: "10", description: "seconds of blocks before it" },
     "catch-up": {
       type: "string",
       default: "10000",
@@ -44,6 +45,7 @@ export const benchLedgerCommand = defineCommand({
         .map((text) => wholeNumberOf("--validators", text, 1, VALIDATORS_MAX)),
       turns: wholeNumberOf("--turns", args.turns, 1, 100),
       seconds: wholeNumberOf("--seconds", args.seconds, 1, 3600),
+      warmSeconds: wholeNumberOf("--warm", args.warm, 1, 3600),
       catchUpBlocks: wholeNumberOf("--catch-up", args["catch-up"], 0, 1_000_000),
       startContracts: wholeNumberOf("--start", args.start, 0, 10_000_000),
       progress: (words) => notes.info(words),
@@ -64,6 +66,7 @@ function ledgerText({ machine, runs, start }: LedgerBenchResult): string {
   ];
   const rows = [
     row("blocks/s", (run) => run.blocks_per_s, 1),
+    row("blocks/s, just started", (run) => run.warming_blocks_per_s, 1),
     row("bound, blocks/s", (run) => run.bound_blocks_per_s, 1),
     row("share of the bound, %", (run) => 100 * run.bound_share),
     row("latency ms, p50", (run) => run.latency_ms_p50, 1),
@@ -98,12 +101,14 @@ export const benchLedgerBoundCommand = defineCommand({
     dir: { type: "string", required: true, description: "a node's folder" },
     body: { type: "string", required: true, description: "bytes of contracts in a block" },
     seconds: { type: "string", required: true, description: "of the measurement" },
+    warm: { type: "string", required: true, description: "seconds of blocks before it" },
     master: { type: "boolean", default: false, description: "measures, prints, and ends" },
   },
   async run({ args }) {
     const bodyBytes = wholeNumberOf("--body", args.body, 0, 2 ** 20);
     const seconds = wholeNumberOf("--seconds", args.seconds, 1, 3600);
-    const node = new BoundNode({ dir: args.dir, bodyBytes, seconds });
+    const warmSeconds = wholeNumberOf("--warm", args.warm, 1, 3600);
+    const node = new BoundNode({ dir: args.dir, bodyBytes, seconds, warmSeconds });
     await node.connect();
     if (args.master) {
       process.stdout.write(`${JSON.stringify(await node.measure())}\n`);

@@ -22,17 +22,11 @@ import { formatTable } from "../bench/table.ts";
 import { AbsError } from "../errors.ts";
 import { cleanly } from "./bench-cleanup.ts";
 import { benchDpiCommand } from "./bench-dpi.ts";
+import { benchFloodCommand } from "./bench-flood.ts";
 import { benchLedgerBoundCommand, benchLedgerCommand } from "./bench-ledger.ts";
+import { benchPolicyCommand } from "./bench-policy.ts";
 import { notes } from "./notes.ts";
-
-const outputArgument = {
-  output: { type: "string", default: "text", description: "text or json" },
-} as const;
-
-function isJson(output: string): boolean {
-  if (output === "json" || output === "text") return output === "json";
-  throw new AbsError("BENCH_OUTPUT", `--output ${output} is not known.`, "Use text or json.");
-}
+import { isJsonOutput, outputArgument } from "./options.ts";
 
 function positive(name: string, text: string): number {
   const value = Number(text);
@@ -52,7 +46,7 @@ function findProgram(name: string): string {
 const e2e = defineCommand({
   meta: { name: "e2e", description: "bare wire, plain forwarding, abs and wireguard-go, compared" },
   args: {
-    ...outputArgument,
+    output: outputArgument,
     paths: { type: "string", default: PATHS.join(","), description: "which paths" },
     turns: { type: "string", default: "3", description: "how often each path is measured" },
     "tcp-seconds": { type: "string", default: "4", description: "of each TCP transfer" },
@@ -62,7 +56,7 @@ const e2e = defineCommand({
     idle: { type: "boolean", default: true, description: "also watch idle agents (40 s)" },
   },
   async run({ args }) {
-    const json = isJson(args.output);
+    const json = isJsonOutput(args.output);
     const paths = args.paths.split(",").map(pathName);
     const bench = new E2eBench({
       paths,
@@ -90,7 +84,7 @@ const e2e = defineCommand({
 const dataplane = defineCommand({
   meta: { name: "dataplane", description: "egress and ingress beside the same work in C" },
   args: {
-    ...outputArgument,
+    output: outputArgument,
     directions: { type: "string", default: DIRECTIONS.join(","), description: "which directions" },
     payloads: { type: "string", default: PAYLOADS.join(","), description: "UDP payload bytes" },
     flows: { type: "string", default: FLOWS.join(","), description: "numbers of flows" },
@@ -98,7 +92,7 @@ const dataplane = defineCommand({
     packets: { type: "string", default: "2000000", description: "timed packets of one turn" },
   },
   async run({ args }) {
-    const json = isJson(args.output);
+    const json = isJsonOutput(args.output);
     const numbers = (name: string, text: string) => text.split(",").map((n) => positive(name, n));
     const wanted = args.directions.split(",");
     const bench = new DataplaneBench({
@@ -180,6 +174,8 @@ export const benchCommand = defineCommand({
     e2e,
     dpi: benchDpiCommand,
     ledger: benchLedgerCommand,
+    policy: benchPolicyCommand,
+    flood: benchFloodCommand,
     "dataplane-serve": dataplaneServe,
     "ledger-bound": benchLedgerBoundCommand,
   },

@@ -1,4 +1,4 @@
-/** The commands as data, read from their definitions: what completions are made of. */
+/** The commands as data, read from their definitions: for completions and manual pages. */
 import type { ArgsDef, CommandDef, Resolvable, SubCommandsDef } from "citty";
 
 export type CommandOption = {
@@ -8,6 +8,12 @@ export type CommandOption = {
   readonly takesValue: boolean;
 };
 
+export type CommandWord = {
+  readonly name: string;
+  readonly description: string;
+  readonly isRequired: boolean;
+};
+
 export type CommandNode = {
   /** From the program's name on: `abs sig test`. */
   readonly path: string;
@@ -15,6 +21,8 @@ export type CommandNode = {
   readonly description: string;
   readonly commands: readonly CommandNode[];
   readonly options: readonly CommandOption[];
+  /** Words that follow without dashes, in order. */
+  readonly words: readonly CommandWord[];
 };
 
 /** A definition with all below it; hidden ones are left out. */
@@ -32,7 +40,18 @@ export async function commandTree(
   }
   const args: ArgsDef = (await resolve(definition.args)) ?? {};
   const description = (await resolve(definition.meta))?.description ?? "";
-  return { path, name, description, commands, options: optionsOf(args) };
+  const options = optionsOf(args);
+  return { path, name, description, commands, options, words: wordsOf(args) };
+}
+
+function wordsOf(args: ArgsDef): CommandWord[] {
+  return Object.entries(args)
+    .filter(([, arg]) => arg.type === "positional")
+    .map(([name, arg]) => ({
+      name: name.toUpperCase(),
+      description: arg.description ?? "",
+      isRequired: arg.required !== false && arg.default === undefined,
+    }));
 }
 
 function optionsOf(args: ArgsDef): CommandOption[] {

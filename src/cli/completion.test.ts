@@ -3,14 +3,16 @@ import { expect, test } from "bun:test";
 
 const MAIN = new URL("./main.ts", import.meta.url).pathname;
 
-function printed(...command: readonly string[]): string {
-  const { stdout, stderr, exitCode } = Bun.spawnSync([...command]);
+/** @param input on standard input: a script is longer than an argument may be */
+function printed(command: readonly string[], input = ""): string {
+  const stdin = new TextEncoder().encode(input);
+  const { stdout, stderr, exitCode } = Bun.spawnSync([...command], { stdin });
   expect([exitCode, stderr.toString()]).toEqual([0, ""]);
   return stdout.toString();
 }
 
 function script(shell: string): string {
-  return printed(process.execPath, MAIN, "completion", shell);
+  return printed([process.execPath, MAIN, "completion", shell]);
 }
 
 /** What bash offers for the words, the last of which is being typed. */
@@ -18,7 +20,7 @@ function bashOffers(...words: readonly string[]): string[] {
   const typed = words.map((word) => `'${word}'`).join(" ");
   const line = `COMP_WORDS=(${typed}); COMP_CWORD=${words.length - 1}`;
   const asked = `${script("bash")}\n${line}; _abs; printf '%s\\n' "\${COMPREPLY[@]}"`;
-  return printed("bash", "-c", asked).trim().split("\n");
+  return printed(["bash"], asked).trim().split("\n");
 }
 
 test("bash: commands, then what stands below them, then options and files", () => {
@@ -30,13 +32,13 @@ test("bash: commands, then what stands below them, then options and files", () =
 });
 
 test("fish and zsh take their scripts without a complaint", () => {
-  expect(printed("zsh", "-fc", `compdef() { :; }; ${script("zsh")}; print ok`)).toBe("ok\n");
+  expect(printed(["zsh", "-f"], `compdef() { :; }\n${script("zsh")}\nprint ok`)).toBe("ok\n");
   const asked = `${script("fish")}\ncomplete -C 'abs sig le'`;
-  expect(printed("fish", "--no-config", "-c", asked)).toMatch(/^learn\t/);
+  expect(printed(["fish", "--no-config"], asked)).toMatch(/^learn\t/);
 });
 
 test("a shell nobody knows is refused with the ones there are", () => {
   const { stderr, exitCode } = Bun.spawnSync([process.execPath, MAIN, "completion", "csh"]);
-  expect(exitCode).toBe(1);
+  expect(exitCode).toBe(2);
   expect(stderr.toString()).toContain("bash, zsh or fish");
 });

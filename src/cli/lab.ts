@@ -5,30 +5,28 @@
  */
 import { defineCommand } from "citty";
 import { AbsError } from "../errors.ts";
+import type { TypedLine } from "../lab/five-commands.ts";
 import {
   commandInVm,
   isWhole,
-  labDirectory,
   labDown,
   labPrefix,
   labStatus,
   labUp,
-  ledgerDirectory,
   needLab,
   readLab,
 } from "../lab/lab.ts";
 import { DEFAULT_SETTINGS } from "../lab/lab-plan.ts";
 import { type CheckResult, chooseChecks, runStory } from "../lab/story.ts";
 import { notes } from "./notes.ts";
+import { isJsonOutput, outputArgument } from "./options.ts";
 
 const SETTLE_MS = 10_000;
+const PROMPT_COLUMNS = 8;
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 const nameArgument = {
   name: { type: "string", default: "lab", description: "which lab, when several are up" },
-} as const;
-const outputArgument = {
-  output: { type: "string", default: "text", description: "text or json" },
 } as const;
 
 /**
@@ -63,11 +61,6 @@ async function guarded<T>(name: string, work: (signal: AbortSignal) => Promise<T
   }
 }
 
-function isJson(output: string): boolean {
-  if (output === "json" || output === "text") return output === "json";
-  throw new AbsError("LAB_OUTPUT", `--output ${output} is not known.`, "Use text or json.");
-}
-
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
@@ -86,7 +79,7 @@ const up = defineCommand({
       return;
     }
     const started = performance.now();
-    await guarded(args.name, () => labUp(args.name));
+    await guarded(args.name, () => labUp(args.name, DEFAULT_SETTINGS, tellTyped));
     const seconds = ((performance.now() - started) / 1_000).toFixed(1);
     notes.success(
       `Lab ${args.name} is up after ${seconds} s: web, db, rogue, cache of tenant A, other of B.`,
@@ -94,7 +87,8 @@ const up = defineCommand({
     notes.info(
       "Try: abs lab exec web -- redis-cli -h 10.77.0.12 --user app1 --pass correct-horse PING",
     );
-    notes.info(`Try: abs ledger status --dir ${ledgerDirectory(labDirectory(args.name))}/web`);
+    notes.info("Try: abs lab exec web -- abs ledger status --dir /var/lib/abs/agent");
+    notes.info("Try: abs lab exec manager -- abs manager agents list");
     process.exit(0); // Agents and servers go on without us.
   },
 });
@@ -128,9 +122,9 @@ export function parseExec(raw: readonly string[]): { name: string; vm: string; c
 
 const status = defineCommand({
   meta: { name: "status", description: "what is up, with each agent's counters" },
-  args: { ...nameArgument, ...outputArgument },
+  args: { ...nameArgument, output: outputArgument },
   async run({ args }) {
-    const json = isJson(args.output);
+    const json = isJsonOutput(args.output);
     const found = await labStatus(needLab(args.name));
     if (json) {
       printJson(found);
@@ -159,7 +153,7 @@ const run = defineCommand({
   meta: { name: "run", description: "up, the story of checks, down" },
   args: {
     ...nameArgument,
-    ...outputArgument,
+    output: outputArgument,
     only: { type: "string", default: "", description: "only these checks, separated by commas" },
     sabotage: {
       type: "string",
@@ -169,7 +163,7 @@ const run = defineCommand({
     keep: { type: "boolean", default: false, description: "leave the lab up afterwards" },
   },
   async run({ args }) {
-    const json = isJson(args.output);
+    const json = isJsonOutput(args.output);
     labPrefix(args.name);
     const names = (args.sabotage || args.only).split(",").filter(Boolean);
     const checks = chooseChecks(names);
@@ -177,13 +171,13 @@ const run = defineCommand({
     const settings = { ...DEFAULT_SETTINGS, ...sabotage?.settings };
     const started = performance.now();
     const result = await guarded(args.name, async (signal) => {
-      const lab = await labUp(args.name, settings);
+      const lab = await labUp(args.name, settings, json ? () => {} : tellTyped);
       try {
         if (sabotage !== undefined) notes.warn(`Sabotage: ${sabotage.words}. It has to fail now.`);
         const tell = json ? {} : { tell: tellCheck };
         return await runStory(lab, checks, { ...tell, signal });
       } finally {
-        if (!args.keep) await lab.site.close();
+        if (!args.keep) await lab.close();
       }
     });
     if (json) printJson(result);
@@ -192,6 +186,12 @@ const run = defineCommand({
     process.exit(result.failed === 0 ? 0 : 1);
   },
 });
+
+/** A command as it was typed; a token is shown by its beginning. */
+function tellTyped({ machine, line }: TypedLine): void {
+  const short = line.replace(/(abs1-\w{4})\S+/, "$1…");
+  print(`${`${machine}#`.padEnd(PROMPT_COLUMNS)} ${short}`);
+}
 
 function tellCheck(result: CheckResult): void {
   const mark = result.passed ? "✔" : "✖";

@@ -1,6 +1,7 @@
 /**
- * `abs ledger status|blocks|show|export|members|contracts`: what a node's folder holds. They read
- * the disk, so they work while the node runs and when it does not; `status` asks it first.
+ * `abs ledger status|blocks|show|export|members|contracts|signatures`: what a node's folder holds.
+ * They read the disk, so they work while the node runs and when it does not; `status` asks it
+ * first.
  */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { defineCommand } from "citty";
@@ -198,5 +199,21 @@ export const contractsCommand = defineCommand({
       seq: contract["seq"],
     }));
     printResult(isJson, contracts, tableText(rows));
+  },
+});
+
+export const signaturesCommand = defineCommand({
+  meta: {
+    name: "signatures",
+    description: "application signatures that the ledger has commitments of, as they now are",
+  },
+  args: { dir: dirArgument, output: outputArgument },
+  run({ args }) {
+    const isJson = isJsonOutput(args.output);
+    const signatures = reading(args.dir, (ledger) => ledger.signatures());
+    const rows = signatures.map(({ signature_id, version, status, seq, commitment }) => ({
+      ...{ signature_id, version, status, seq, commitment },
+    }));
+    printResult(isJson, signatures, tableText(rows));
   },
 });

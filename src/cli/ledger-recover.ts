@@ -5,7 +5,6 @@
  */
 import { join } from "node:path";
 import { defineCommand } from "citty";
-import { quorumOf } from "../chain/certificate.ts";
 import type { Term } from "../chain/ledger-units.ts";
 import { signForRecovery } from "../chain/redraw-plan.ts";
 import { AbsError } from "../errors.ts";
@@ -13,15 +12,24 @@ import { askStatus } from "../node/control-server.ts";
 import { createLedgerCrypto } from "../node/ledger-crypto.ts";
 import {
   AUDIT_FILE,
+  auditedRedraws,
   auditedTerm,
   auditRecovery,
   loadRecovery,
   makeHeir,
+  REDRAW_REFUSED,
   readLedger,
   requireEmpty,
 } from "../node/ledger-heir.ts";
 import { fileIn, loadGenesis } from "../node/node-folder.ts";
-import { askPlan, forceRedraw, readRedraw, surveyMembers } from "../node/redraw-control.ts";
+import {
+  askPlan,
+  forceRedraw,
+  readRedraw,
+  releaseMembers,
+  type ShownPlan,
+  surveyMembers,
+} from "../node/redraw-control.ts";
 import { notes } from "./notes.ts";
 import {
   isJsonOutput,
@@ -35,6 +43,9 @@ import {
 const TERM_MAX = 2 ** 32 - 1;
 const SECONDS_MAX = 3600;
 const POLL_MS = 100;
+/** After the answers are here: the members wait so long for what becomes of them. */
+const HOLD_MS = 60_000;
+const SURVEYS_MAX = 3;
 
 const recoveryArgument = {
   type: "string",
@@ -137,9 +148,9 @@ const redrawCommand = defineCommand({
       "gone than it can bear (n <= 3: one; 4 to 6: two): ask everybody what he holds, name a " +
       "committee of those who answer, carry on the highest hash that one of them has prepared, " +
       "and sign with master and recovery key. One height only: before it, propose to revoke who " +
-      "will not come back, which holds two heights later, and redraw those two. DANGER: what was " +
-      "agreed by members that do not answer now, and only by them, is not seen; wait for whoever " +
-      "may come back by himself.",
+      "will not come back, which holds two heights later, and redraw those two. With --yes those " +
+      "who answer vote no more until it is done or given up. It refuses where those who do not " +
+      "answer could have agreed on a block that nobody else holds; --may-fork goes on anyhow.",
   },
   args: {
     dir: { type: "string", required: true, description: "folder of the master, which must run" },
@@ -150,6 +161,11 @@ const redrawCommand = defineCommand({
     },
     ask: { type: "string", default: "3", description: "seconds to wait for answers" },
     wait: { type: "string", default: "30", description: "seconds to wait until it is sealed" },
+    "may-fork": {
+      type: "boolean",
+      default: false,
+      description: "go on where it could contradict a block that members agreed on",
+    },
     audit: auditArgument,
     yes: yesArgument,
     output: outputArgument,
@@ -161,30 +177,93 @@ const redrawCommand = defineCommand({
     const genesis = loadGenesis(args.dir, createLedgerCrypto());
     const recovery = loadRecovery(args.recovery, genesis.genesis.file.recoveryPub);
     const socket = fileIn(args.dir, "control");
-    await surveyMembers(socket);
-    await Bun.sleep(askSeconds * 1000);
-    const plan = await askPlan(socket, namesOf(args.committee));
-    const words = readRedraw(plan.message);
-    if (words?.chainId !== genesis.chainId) {
-      throw new AbsError("REDRAW_REFUSED", "The plan is not this chain's.", "Check --dir.");
+    const audit = args.audit ?? join(args.recovery, AUDIT_FILE);
+    const { chainId } = genesis;
+    const asking = { socket, chainId, audit, committee: namesOf(args.committee), askSeconds };
+    if (!args.yes) requireYes(false, planLines(await makePlan(asking, false)));
+    try {
+      const plan = await makePlan(asking, true);
+      const { dangers, words, what } = plan;
+      requireYes(true, planLines(plan));
+      if (dangers.length > 0 && !args["may-fork"]) throw unsafe();
+      auditRecovery(audit, { ...what, dangers });
+      const signature = signForRecovery(recovery.ledger.signer, words);
+      await forceRedraw(socket, words, signature, args["may-fork"]).catch((thrown) => {
+        // Where the master does not answer nobody knows whether it did.
+        if (thrown instanceof AbsError && thrown.code === "REDRAW_REFUSED") {
+          auditRecovery(audit, { ...what, action: REDRAW_REFUSED });
+        }
+        throw thrown;
+      });
+      const { height } = words;
+      const sealed = await isSealed(socket, height, waitSeconds);
+      printResult(
+        isJson,
+        { ...what, dangers, sealed },
+        `height ${height} ${sealed ? "is sealed" : "is open"}`,
+      );
+      if (!sealed && waitSeconds > 0) throw notSealed(height, waitSeconds);
+    } catch (thrown) {
+      // Of a redraw that was made nothing is given back: the master sees to that.
+      await releaseMembers(socket).catch(() => undefined);
+      throw thrown;
     }
-    const { height, attempt, term, committee, carriedHash } = words;
-    const what = {
-      ...{ action: "redraw", chain_id: words.chainId, term, height, attempt, committee },
-      ...{ carried_hash: carriedHash ?? null, answered: plan.answered, silent: plan.silent },
-    };
-    requireYes(args.yes, planLines(what));
-    auditRecovery(args.audit ?? join(args.recovery, AUDIT_FILE), what);
-    await forceRedraw(socket, words, signForRecovery(recovery.ledger.signer, words));
-    const sealed = await isSealed(socket, height, waitSeconds);
-    printResult(
-      isJson,
-      { ...what, sealed },
-      `height ${height} ${sealed ? "is sealed" : "is open"}`,
-    );
-    if (!sealed && waitSeconds > 0) throw notSealed(height, waitSeconds);
   },
 });
+
+type Asking = {
+  readonly socket: string;
+  readonly chainId: string;
+  readonly audit: string;
+  readonly committee: readonly string[];
+  readonly askSeconds: number;
+};
+
+/**
+ * What the answers say. `isFrozen`: the members promise to wait, as before a redraw; else they are
+ * only asked, and the plan is what it would be.
+ */
+async function makePlan(asking: Asking, isFrozen: boolean) {
+  const { socket, chainId, audit, committee, askSeconds } = asking;
+  let plan: ShownPlan;
+  let turns = 0;
+  do {
+    await surveyMembers(socket, isFrozen ? askSeconds * 1000 + HOLD_MS : undefined);
+    await Bun.sleep(askSeconds * 1000);
+    plan = await askPlan(socket, committee);
+    // Members that were further than the master knew: the next survey is above them.
+  } while (plan.isBehind && ++turns < SURVEYS_MAX);
+  const words = readRedraw(plan.message);
+  if (words?.chainId !== chainId) {
+    throw new AbsError("REDRAW_REFUSED", "The plan is not this chain's.", "Check --dir.");
+  }
+  const { answered, silent } = plan;
+  const { height, attempt, term } = words;
+  const what = {
+    ...{ action: "redraw", chain_id: chainId, term, height, attempt, committee: words.committee },
+    ...{ carried_hash: words.carriedHash ?? null, answered, silent },
+  };
+  const audited = auditedRedraws(audit, { chainId, height });
+  const others = audited.filter((other) => !plan.redrawn.includes(other));
+  const dangers = [...plan.dangers, ...others.map((other) => dangerOf(height, other))];
+  return { words, what, dangers };
+}
+
+function dangerOf(height: number, attempt: number): string {
+  return (
+    `The audit has a redraw of height ${height}, attempt ${attempt}, that this master does not ` +
+    "know. Had its committee agreed on a block, the chain WOULD FORK here: wait for those it named."
+  );
+}
+
+function unsafe(): AbsError {
+  return new AbsError(
+    "REDRAW_UNSAFE",
+    "Nothing was done: the redraw could contradict a block that was agreed on.",
+    "Wait until more members answer. If they are gone for good, and you accept that the chain " +
+      "may fork as the lines above say, repeat the command with --may-fork.",
+  );
+}
 
 /** Node ids of --committee. @throws AbsError OPTION_INVALID */
 function namesOf(text: string | undefined): string[] {
@@ -197,14 +276,7 @@ function namesOf(text: string | undefined): string[] {
   );
 }
 
-function planLines(what: {
-  readonly height: number;
-  readonly attempt: number;
-  readonly committee: readonly string[];
-  readonly carried_hash: string | null;
-  readonly answered: readonly string[];
-  readonly silent: readonly string[];
-}): string[] {
+function planLines({ what, dangers }: Awaited<ReturnType<typeof makePlan>>): string[] {
   const { height, attempt, committee, answered, silent } = what;
   return [
     `Height ${height}, attempt ${attempt}: agreed by ${committee.length} named, not drawn.`,
@@ -215,10 +287,7 @@ function planLines(what: {
     `Of the draw's committee ${answered.length} answered, ${silent.length} did not${
       silent.length === 0 ? "" : `: ${silent.join(", ")}`
     }.`,
-    // Whoever committed has prepared: of a quorum that agreed, one would be among the answers.
-    ...(silent.length < quorumOf(answered.length + silent.length)
-      ? []
-      : ["The silent ones are a quorum: had they agreed on a block, the chain WOULD FORK here."]),
+    ...dangers.map((danger) => `DANGER. ${danger}`),
   ];
 }
 

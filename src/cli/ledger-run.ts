@@ -3,10 +3,13 @@
  * events go to standard output, one JSON object a line; SIGTERM and SIGINT end it cleanly.
  */
 import { defineCommand } from "citty";
+import { ownCommand } from "../agent/own-command.ts";
 import { keepMemoryPrivate } from "../native/private-memory.ts";
 import { saveCheckpoint } from "../node/node-checkpoint.ts";
+import { ensureCompilerSettings } from "../validator/compiler-settings.ts";
 import { runStandalone } from "../validator/standalone-node.ts";
 import { dirArgument } from "./ledger-read.ts";
+import { notes } from "./notes.ts";
 import { checkpointOf, placeOf, wholeNumberOf } from "./options.ts";
 
 export function runCommandOf(role: "validator" | "master", description: string) {
@@ -30,6 +33,8 @@ export function runCommandOf(role: "validator" | "master", description: string) 
       },
     },
     async run({ args }) {
+      const command = [...ownCommand(), ...process.argv.slice(2)];
+      ensureCompilerSettings(command, (words) => notes.warn(words));
       keepMemoryPrivate();
       if (args.checkpoint !== undefined) {
         saveCheckpoint(args.dir, checkpointOf("--checkpoint", args.checkpoint));

@@ -62,19 +62,19 @@ test.each(badMembers)("%s is no member", (text) => {
 });
 
 const failing = [
-  { args: ["init", "--dir", join(dir, "x"), ...PLACE], exitCode: 1, words: "No member" },
+  { args: ["init", "--dir", join(dir, "x"), ...PLACE], exitCode: 2, words: "No member" },
   { args: ["init", "--dir", join(dir, "x")], exitCode: 2, words: "--tenant" },
   {
     args: ["init", "--dir", join(dir, "x"), ...PLACE, "a=h:1", "a=h:2"],
-    exitCode: 1,
+    exitCode: 2,
     words: "one name",
   },
-  { args: ["verify"], exitCode: 1, words: "FILE or a --dir" },
+  { args: ["verify"], exitCode: 2, words: "FILE or a --dir" },
   { args: ["verify", join(dir, "absent")], exitCode: 1, words: "LEDGER_FILE_UNREADABLE" },
-  { args: ["verify", "x", "--chain", "1"], exitCode: 1, words: "--chain" },
-  { args: ["verify", "x", "--checkpoint", "1:2"], exitCode: 1, words: "--checkpoint" },
+  { args: ["verify", "x", "--chain", "1"], exitCode: 2, words: "--chain" },
+  { args: ["verify", "x", "--checkpoint", "1:2"], exitCode: 2, words: "--checkpoint" },
   { args: ["status", "--dir", join(dir, "absent")], exitCode: 1, words: "abs ledger init" },
-  { args: ["contract", "create", "--dir", join(dir, "absent")], exitCode: 1, words: "NOT_RUNNING" },
+  { args: ["contract", "create", "--dir", join(dir, "absent")], exitCode: 3, words: "NOT_RUNNING" },
   { args: ["master", "run", "--dir", join(dir, "absent")], exitCode: 1, words: "NODE_KEYS_ABSENT" },
 ];
 test.each(failing)("$args fails beside standard output", ({ args, exitCode, words }) => {

@@ -9,6 +9,7 @@ import {
   exportCommand,
   membersCommand,
   showCommand,
+  signaturesCommand,
   statusCommand,
 } from "./ledger-read.ts";
 import { recoverCommand } from "./ledger-recover.ts";
@@ -32,6 +33,7 @@ export const ledgerCommand = defineCommand({
     blocks: blocksCommand,
     show: showCommand,
     contracts: contractsCommand,
+    signatures: signaturesCommand,
     members: membersCommand,
     stake: stakeCommand,
     proof: proofCommand,

@@ -6,12 +6,12 @@ const MAIN = new URL("./main.ts", import.meta.url).pathname;
 const failing = [
   {
     args: ["agent", "status", "--state", "/nonexistent", "--output", "json"],
-    exitCode: 1,
+    exitCode: 3,
     words: "→",
   },
   {
     args: ["agent", "status", "--output", "yaml"],
-    exitCode: 1,
+    exitCode: 2,
     words: "OPTION_INVALID",
   },
   { args: ["lab", "status", "--name", "absent", "--output", "json"], exitCode: 1, words: "→" },

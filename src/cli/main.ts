@@ -1,22 +1,27 @@
 /**
  * `abs`: the one program. Each subcommand has a file; this one puts them together and turns errors
- * into words: what happened, what to do, and a code for scripts. Exit 1: it failed; 2: wrong usage.
+ * into words: what happened, what to do, and an exit code (docs/exit-codes.md).
  */
+import "./colours.ts";
 import { type CommandDef, defineCommand, runCommand, runMain } from "citty";
 import packageJson from "../../package.json";
-import { AbsError, messageOf } from "../errors.ts";
+import { AbsError, EXIT, exitCodeOf, messageOf } from "../errors.ts";
 import { agentCommand } from "./agent.ts";
 import { benchCommand } from "./bench.ts";
+import { captureCommand } from "./capture.ts";
 import { completionCommandOf } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
+import { eventsCommand, flowsCommand, sessionsCommand } from "./event-commands.ts";
 import { keysCommand } from "./keys.ts";
 import { labCommand } from "./lab.ts";
 import { ledgerCommand } from "./ledger.ts";
+import { manCommandOf } from "./man.ts";
 import { managerCommand } from "./manager.ts";
 import { notes } from "./notes.ts";
 import { policyCommand } from "./policy.ts";
 import { sigCommand } from "./sig.ts";
 import { simCommand } from "./sim.ts";
+import { statusCommand } from "./status.ts";
 import { validatorCommand } from "./validator.ts";
 
 const main: CommandDef = defineCommand({
@@ -35,11 +40,17 @@ const main: CommandDef = defineCommand({
     sig: sigCommand,
     ledger: ledgerCommand,
     validator: validatorCommand,
+    status: statusCommand,
+    flows: flowsCommand,
+    events: eventsCommand,
+    sessions: sessionsCommand,
+    capture: captureCommand,
     doctor: doctorCommand,
     lab: labCommand,
     bench: benchCommand,
     sim: simCommand,
     completion: completionCommandOf(() => main),
+    man: manCommandOf(() => main),
   },
 });
 
@@ -70,6 +81,6 @@ if (asksForHelp(rawArgs)) {
     printError(error);
     const isUsage = error instanceof Error && error.name === "CLIError";
     if (isUsage) notes.log("  → `abs --help`, and `abs COMMAND --help` for one command.");
-    process.exit(isUsage ? 2 : 1);
+    process.exit(isUsage ? EXIT.usage : exitCodeOf(error));
   }
 }

@@ -1,20 +1,22 @@
 /** Options that several commands have, read the same way: what is wrong is said with a remedy. */
+
+import { readFileSync } from "node:fs";
 import type { BlockHash, Height } from "../chain/ledger-units.ts";
 import type { Checkpoint } from "../chain/step-types.ts";
-import { AbsError } from "../errors.ts";
+import { AbsError, messageOf } from "../errors.ts";
 
 const HEIGHT_MAX = Number.MAX_SAFE_INTEGER;
 
 export const outputArgument = {
   type: "string",
   default: "text",
-  description: "text or json",
+  description: "text (the same: table) or json",
 } as const;
 
 /** Whether the result is to be JSON. @throws AbsError OPTION_INVALID */
 export function isJsonOutput(text: string): boolean {
-  if (text === "text" || text === "json") return text === "json";
-  throw optionError(`--output ${text} is not known.`, "Use text or json.");
+  if (text === "text" || text === "table" || text === "json") return text === "json";
+  throw optionError(`--output ${text} is not known.`, "Use text, table or json.");
 }
 
 export function optionError(what: string, remedy: string): AbsError {
@@ -44,6 +46,16 @@ export function placeOf(what: string, text: string): { readonly host: string; po
     );
   }
   return { host, port: wholeNumberOf(`the port of ${what}`, match?.[3] ?? "", 1, 65_535) };
+}
+
+/** A PEM file that anybody may read. @throws AbsError TLS_FILE_UNREADABLE */
+export function readCertificate(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    const what = `${file} cannot be read: ${messageOf(cause)}.`;
+    throw new AbsError("TLS_FILE_UNREADABLE", what, "Check the path.", cause);
+  }
 }
 
 /** `HEIGHT:HASH`. */

@@ -4,10 +4,37 @@
  */
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
-import { loadProvisioning, policyNames } from "../agent/provisioning.ts";
+import { loadProvisioning, type Provisioning, policyNames } from "../agent/provisioning.ts";
+import { type PmdbPlace, readPmdb, type StoredPolicy } from "../channel/pmdb-file.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { ObservedFlows } from "../policy/observed-flows.ts";
 import type { Policy, PolicyNames } from "../policy/policy.ts";
+
+/** What enrolment writes (docs/manager.md "The agent's folder"). */
+export const configArgument = {
+  type: "string",
+  default: "/var/lib/abs/agent/provisioning.json",
+  description: "provisioning file of the agent",
+} as const;
+export const stateArgument = {
+  type: "string",
+  default: "/run/abs",
+  description: "state folder of the agent",
+} as const;
+
+/** @throws AbsError PMDB_ABSENT */
+export function requirePmdb({ file, pmdb }: Provisioning): PmdbPlace {
+  if (pmdb !== undefined) return pmdb;
+  const what = `The policy of ${file} is in no PMdb: no manager keeps it.`;
+  const remedy = "Change the file that it names, then `abs agent reload`.";
+  throw new AbsError("PMDB_ABSENT", what, remedy);
+}
+
+/** As it was written. @throws AbsError PMDB_ABSENT and what reading it throws */
+export function storedPolicy(provisioning: Provisioning): StoredPolicy {
+  const { file, policy } = requirePmdb(provisioning);
+  return readPmdb(file, policy);
+}
 
 export interface AgentPolicy {
   readonly policy: Policy;
@@ -55,10 +82,4 @@ export function remarks({ counts }: ObservedFlows): string[] {
     [counts.beyond, "decisions on more flows than are kept were left out"],
   ];
   return told.flatMap(([count, words]) => (count === 0 ? [] : [`${count} ${words}.`]));
-}
-
-export function isJson(output: string): boolean {
-  if (output === "text" || output === "json") return output === "json";
-  const message = `--output ${output} is not known.`;
-  throw new AbsError("OPTION_INVALID", message, "Use text or json.");
 }

@@ -8,23 +8,23 @@ import type { PolicyQuestion } from "../policy/explain.ts";
 import { PolicyAnswers } from "../policy/question.ts";
 import { type Replay, type ReplayedFlow, replay } from "../policy/replay.ts";
 import { loadPolicy } from "../policy/schema.ts";
-import { PROTOCOL_NUMBERS } from "../store/network-values.ts";
+import { protocolWord } from "../store/network-values.ts";
 import { formatAddress } from "../wire/ip-text.ts";
-import { agentPolicy, isJson, observedFlows, remarks } from "./policy-files.ts";
+import { isJsonOutput, outputArgument } from "./options.ts";
+import { agentPolicy, observedFlows, remarks } from "./policy-files.ts";
 
 /** Changes that are printed as text; JSON has all. */
 const CHANGES_MAX = 50;
-const PROTOCOL_WORDS = new Map([...PROTOCOL_NUMBERS].map(([word, number]) => [number, word]));
 
 export const policyReplay = defineCommand({
   meta: { name: "replay", description: "what a draft policy would change about past flows" },
   args: {
     config: { type: "string", required: true, description: "provisioning file of the agent" },
     draft: { type: "string", required: true, description: "policy file to try" },
-    output: { type: "string", default: "text", description: "text or json" },
+    output: outputArgument,
   },
   async run({ args }) {
-    const json = isJson(args.output);
+    const json = isJsonOutput(args.output);
     const { policy, names } = agentPolicy(args.config);
     const draft = new PolicyAnswers(loadPolicy(args.draft), names);
     const observed = await observedFlows(args._, names);
@@ -40,7 +40,7 @@ export const policyReplay = defineCommand({
 export function questionWords(question: PolicyQuestion): string {
   const { direction, peer, address, protocol, port, app } = question;
   const other = peer ?? formatAddress(address);
-  const what = `${PROTOCOL_WORDS.get(protocol) ?? protocol}${port === 0 ? "" : ` ${port}`}`;
+  const what = `${protocolWord(protocol)}${port === 0 ? "" : ` ${port}`}`;
   const arrow = direction === "in" ? "from" : "to";
   return `${direction} ${arrow} ${other} ${what}${app === undefined ? "" : ` ${app}`}`;
 }

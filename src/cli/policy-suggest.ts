@@ -5,16 +5,17 @@
 import { defineCommand } from "citty";
 import { PolicyAnswers } from "../policy/question.ts";
 import { type Suggestions, suggest } from "../policy/suggest.ts";
-import { agentPolicy, isJson, observedFlows, remarks } from "./policy-files.ts";
+import { isJsonOutput, outputArgument } from "./options.ts";
+import { agentPolicy, observedFlows, remarks } from "./policy-files.ts";
 
 export const policySuggest = defineCommand({
   meta: { name: "suggest", description: "allow rules for past flows that the policy denies" },
   args: {
     config: { type: "string", required: true, description: "provisioning file of the agent" },
-    output: { type: "string", default: "text", description: "text or json" },
+    output: outputArgument,
   },
   async run({ args }) {
-    const json = isJson(args.output);
+    const json = isJsonOutput(args.output);
     const { policy, names } = agentPolicy(args.config);
     const observed = await observedFlows(args._, names);
     const answers = new PolicyAnswers(policy, names);

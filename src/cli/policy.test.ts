@@ -108,7 +108,7 @@ const refused = [
 ];
 test.each(refused)("$words is refused in words", ({ words, why }) => {
   const answer = explain(...words);
-  expect([answer.exitCode, answer.text]).toEqual([1, ""]);
+  expect([answer.exitCode, answer.text]).toEqual([2, ""]);
   expect(answer.words).toContain(why);
 });
 

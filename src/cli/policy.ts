@@ -2,20 +2,23 @@
  * `abs policy explain`: what the policy of one agent decides about a flow, and why; each rule that
  * was considered, in order. docs/policy.md. It reads the provisioning file alone: no agent is asked
  * and nothing changes. Exit 0 whatever the decision is. The decision is the data plane's own
- * (policy/question.ts), the reasons are policy/explain.ts. Beside it: policy-replay.ts,
- * policy-suggest.ts.
+ * (policy/question.ts), the reasons are policy/explain.ts. Beside it: policy-show.ts,
+ * policy-apply.ts, policy-replay.ts, policy-suggest.ts.
  */
 import { defineCommand } from "citty";
 import { loadProvisioning, type Provisioning, policyNames } from "../agent/provisioning.ts";
 import { AbsError } from "../errors.ts";
 import { explainPolicy, type PolicyExplanation, type PolicyQuestion } from "../policy/explain.ts";
 import { PolicyAnswers } from "../policy/question.ts";
-import { PROTOCOL_NUMBERS } from "../store/network-values.ts";
+import { protocolNumber } from "../store/network-values.ts";
 import { formatAddress, parseAddress } from "../wire/ip-text.ts";
+import { isJsonOutput, outputArgument } from "./options.ts";
+import { policyApply } from "./policy-apply.ts";
+import { configArgument } from "./policy-files.ts";
 import { policyReplay } from "./policy-replay.ts";
+import { policyShow } from "./policy-show.ts";
 import { policySuggest } from "./policy-suggest.ts";
 
-const PROTOCOL_MAX = 255;
 const PORT_MAX = 0xffff;
 
 /** The flow in the words of the command line. */
@@ -68,12 +71,15 @@ export function questionOf(provisioning: Provisioning, words: FlowWords): Policy
 }
 
 function protocolOf(text: string): number {
-  return PROTOCOL_NUMBERS.get(text) ?? wholeNumber("protocol", text, PROTOCOL_MAX);
+  return (
+    protocolNumber(text) ??
+    invalid(`--protocol ${text} is not known.`, "Write a number from 0 to 255, or tcp, …")
+  );
 }
 
 function wholeNumber(name: string, text: string, high: number): number {
   if (/^\d{1,5}$/.test(text) && Number(text) <= high) return Number(text);
-  return invalid(`--${name} ${text} is not known.`, `Write a number from 0 to ${high}, or tcp, …`);
+  return invalid(`--${name} ${text} is not known.`, `Write a number from 0 to ${high}.`);
 }
 
 function appOf({ tags }: Provisioning, app: string | undefined): string | undefined {
@@ -97,18 +103,16 @@ export function explanationText({ considered, ...decision }: PolicyExplanation):
 const explain = defineCommand({
   meta: { name: "explain", description: "what a flow would meet, and each rule considered" },
   args: {
-    config: { type: "string", required: true, description: "provisioning file of the agent" },
+    config: configArgument,
     from: { type: "string", required: true, description: "who begins: agent id or address" },
     to: { type: "string", required: true, description: "who answers: agent id or address" },
     port: { type: "string", default: "0", description: "port of who answers" },
     protocol: { type: "string", default: "tcp", description: "tcp, udp, icmp, … or a number" },
     app: { type: "string", description: "application; without it, before one is recognised" },
-    output: { type: "string", default: "text", description: "text or json" },
+    output: outputArgument,
   },
   run({ args }) {
-    if (args.output !== "text" && args.output !== "json") {
-      invalid(`--output ${args.output} is not known.`, "Use text or json.");
-    }
+    const isJson = isJsonOutput(args.output);
     const provisioning = loadProvisioning(args.config);
     const { from, to, port, protocol, app } = args;
     const question = questionOf(provisioning, { from, to, port, protocol, app });
@@ -116,13 +120,18 @@ const explain = defineCommand({
     const told = explainPolicy(provisioning.policy, names, question);
     const answer = new PolicyAnswers(provisioning.policy, names).answer(question);
     const explanation = { ...answer, considered: told.considered };
-    const text =
-      args.output === "json" ? JSON.stringify(explanation, null, 2) : explanationText(explanation);
+    const text = isJson ? JSON.stringify(explanation, null, 2) : explanationText(explanation);
     process.stdout.write(`${text}\n`);
   },
 });
 
 export const policyCommand = defineCommand({
   meta: { name: "policy", description: "an agent's rules" },
-  subCommands: { explain, replay: policyReplay, suggest: policySuggest },
+  subCommands: {
+    show: policyShow,
+    apply: policyApply,
+    explain,
+    replay: policyReplay,
+    suggest: policySuggest,
+  },
 });

@@ -10,7 +10,7 @@ import { AbsError, messageOf } from "../errors.ts";
 import { type FlowSample, labelRecord, readFlowSamples } from "../sig/flow-samples.ts";
 import { Labels } from "../sig/labels.ts";
 import { type LearnResult, learn, type Proposal } from "../sig/learn.ts";
-import { PROTOCOL_NUMBERS } from "../store/network-values.ts";
+import { protocolNumber } from "../store/network-values.ts";
 import { outputArgument, print } from "./sig-output.ts";
 
 export const sigLearnCommand = defineCommand({
@@ -75,7 +75,7 @@ function chosenFlows(choice: Choice): { flows: FlowSample[]; others: FlowSample[
 function flowFilter(text: string | undefined): (flow: FlowSample) => boolean {
   if (text === undefined) return () => true;
   const [word = "", portText] = text.split(":");
-  const protocol = word === "" ? undefined : PROTOCOL_NUMBERS.get(word);
+  const protocol = word === "" ? undefined : protocolNumber(word);
   const port = portText === undefined ? undefined : Number(portText);
   const isPort = port === undefined || (Number.isInteger(port) && port >= 0 && port <= 0xffff);
   if ((word !== "" && protocol === undefined) || !isPort) {

@@ -3,7 +3,7 @@
  * broke. Progress goes to standard error; the result to standard output, as text or as one JSON
  * object. Exit 1: something broke, or a kind of fault or lie was too rare to be called tested.
  */
-import { defineCommand } from "citty";
+import { type ArgsDef, defineCommand } from "citty";
 import { ownCommand } from "../agent/own-command.ts";
 import { AbsError } from "../errors.ts";
 import { FAULT_KINDS, type FaultKind } from "../sim/fault.ts";
@@ -14,6 +14,7 @@ import { playSeeds, playSeedsOnAllCores } from "../sim/seeds.ts";
 import { shrink } from "../sim/shrink.ts";
 import { playScenario, traceScenario } from "../sim/simulation.ts";
 import { notes } from "./notes.ts";
+import { simFleetAgentsCommand, simFleetCommand, simFleetInsideCommand } from "./sim-fleet.ts";
 
 const SEED_MAX = 2 ** 31 - 1;
 /** Lines of the trace that are printed: the end is what matters. */
@@ -58,23 +59,21 @@ function tellFailure(seed: number, options: ScenarioOptions): void {
   notes.log(`  → again: abs sim --seeds 1 --seed ${seed}`);
 }
 
-export const simCommand = defineCommand({
-  meta: { name: "sim", description: "simulate the ledger with faults and lies, many seeds" },
-  args: {
-    what: { type: "positional", required: false, default: "ledger", description: "ledger" },
-    seeds: { type: "string", default: "1000", description: "how many" },
-    seed: { type: "string", description: "the first of them; random without" },
-    validators: { type: "string", description: "fixed committee size; without: 1 to 20" },
-    faults: { type: "string", description: "kinds of faults and lies, by commas; all, none" },
-    jobs: { type: "string", description: "processes; without: one a core" },
-    trace: { type: "boolean", default: false, description: "tell all that happens in one seed" },
-    output: { type: "string", default: "text", description: "text, json" },
-    stride: { type: "string", description: "for the processes it starts" },
-  },
+const ledgerArguments = {
+  seeds: { type: "string", default: "1000", description: "how many" },
+  seed: { type: "string", description: "the first of them; random without" },
+  validators: { type: "string", description: "fixed committee size; without: 1 to 20" },
+  faults: { type: "string", description: "kinds of faults and lies, by commas; all, none" },
+  jobs: { type: "string", description: "processes; without: one a core" },
+  trace: { type: "boolean", default: false, description: "tell all that happens in one seed" },
+  output: { type: "string", default: "text", description: "text, json" },
+  stride: { type: "string", description: "for the processes it starts" },
+} as const satisfies ArgsDef;
+
+const ledgerCommand = defineCommand({
+  meta: { name: "ledger", description: "the ledger's own steps with faults and lies, many seeds" },
+  args: ledgerArguments,
   async run({ args }) {
-    if (args.what !== "ledger") {
-      throw new AbsError("SIM_OPTION", `There is no simulation of ${args.what}.`, "Use `ledger`.");
-    }
     if (!["text", "json", "tally"].includes(args.output)) {
       throw new AbsError(
         "SIM_OPTION",
@@ -150,3 +149,19 @@ async function runAll({ first, count, options, args }: Run): Promise<void> {
   if (failing !== undefined) tellFailure(failing, options);
   if (failing !== undefined || rareIn(report, isWhole).length > 0) process.exitCode = 1;
 }
+
+export const simCommand = defineCommand({
+  meta: {
+    name: "sim",
+    description: "simulate the ledger with faults and lies (the default), or a fleet of agents",
+  },
+  // Those of `ledger`, which is run when nothing else is named.
+  args: ledgerArguments,
+  default: "ledger",
+  subCommands: {
+    ledger: ledgerCommand,
+    fleet: simFleetCommand,
+    "fleet-inside": simFleetInsideCommand,
+    "fleet-agents": simFleetAgentsCommand,
+  },
+});

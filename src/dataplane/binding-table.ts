@@ -6,6 +6,7 @@
  */
 import { assert } from "../errors.ts";
 import { FlowHash } from "./flow-hash.ts";
+import type { SessionTable } from "./session-table.ts";
 
 export const BINDING_NO_SESSION = -1;
 const PEER_MAX = 0xffff;
@@ -93,6 +94,19 @@ export class BindingTable {
   /** The session no longer sends for the binding, if it still did. */
   unbind(binding: number, slot: number): void {
     if (this.sendSession[binding] === slot) this.sendSession[binding] = BINDING_NO_SESSION;
+  }
+
+  /**
+   * The peer has proven that it started again: nothing more goes under sessions of it that were
+   * installed before number `order`. It waits until the main thread, asked for a session, has ended
+   * those.
+   */
+  unbindBefore(sessions: SessionTable, peer: number, order: number): void {
+    for (let binding = 0; binding < this.count; binding++) {
+      const slot = this.sendSession[binding];
+      if (slot < 0 || sessions.peer[slot] !== peer || sessions.order[slot] >= order) continue;
+      this.sendSession[binding] = BINDING_NO_SESSION;
+    }
   }
 
   /** No binding has a session or waits for one; their numbers stay. */

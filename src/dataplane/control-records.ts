@@ -19,6 +19,7 @@ export const COMMAND = {
   stop: 10,
   pathMtu: 11, // peer u32, MTU u32 (0: unknown again)
   refuseFlow: 13, // as REFUSE lays out: the peer said that it refused this flow
+  capture: 15, // 1: the outside port's frames are copied; 0: no more
   management: 14, // as MANAGEMENT lays out: a connection of the agent itself, or who may call it
   // number u32: a punt of the same number answers, after all before it was carried out and every
   // flow has been decided by the last snapshot
@@ -57,7 +58,9 @@ export const INSTALL = {
   proofOut: 48,
   proofIn: 64,
   sendNow: 80,
-  sizeBytes: 84,
+  order: 84, // 1 for the first session installed, and so on
+  endsBefore: 88, // its first DATA ends the peer's sessions of a smaller order
+  sizeBytes: 92,
 } as const;
 
 /** A session that a held packet waits for. */
@@ -98,7 +101,7 @@ export const MANAGEMENT = {
 export const MANAGEMENT_CHANGE = {
   open: 1, // a call: localPort, ipVersion, address, port
   close: 2, // localPort
-  listen: 3, // port; nobody may call yet
+  listen: 3, // port; who was named since the last one may call, and nobody else
   caller: 4, // ipVersion, address
 } as const;
 

@@ -22,7 +22,7 @@ export const F_LOCAL2 = 9;
 export const F_STATE = 10;
 /** Binding index + 1 (session-table.ts), 0 for none. */
 export const F_BINDING = 11;
-/** Tag index << 16 | rule index (FLOW_NO_RULE for none). */
+/** Tag index << 16 | rule index, FLOW_NO_RULE for a default or one that does not fit. */
 export const F_TAG_RULE = 12;
 /** Address pair << 16 | peer index + 1; 0 when the remote side is no peer. */
 export const F_PEER = 13;
@@ -41,8 +41,13 @@ export const FLOW_GONE = 0x80000000 | 0;
 /** Every bit that a key's F_PROTOCOL may have. */
 export const FLOW_PROTOCOL_BITS = 0x0fff01ff;
 
-/** In the lower half of F_TAG_RULE: no rule decided. */
+/** In the lower half of F_TAG_RULE: no rule that it could name decided. */
 export const FLOW_NO_RULE = 0xffff;
+
+/** The lower half of F_TAG_RULE for a rule index. */
+export function flowRule(rule: number): number {
+  return rule < FLOW_NO_RULE ? rule : FLOW_NO_RULE;
+}
 
 /** States (design/agent.md); OUTSIDE is traffic that is not inter-VM. */
 export const FLOW_FREE = 0;

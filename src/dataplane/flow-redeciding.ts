@@ -32,6 +32,7 @@ import {
   FLOW_OUTSIDE,
   FLOW_REFUSED,
   FLOW_WORDS,
+  flowRule,
 } from "./flow-table.ts";
 import { ParsedPacket, PROTOCOL_TCP } from "./parsed-packet.ts";
 import type { Plane } from "./plane.ts";
@@ -100,7 +101,7 @@ export class FlowRedeciding {
     if (reason !== KEPT) this.#refuse(flow, reason, isIn);
     else if ((words[at + F_PROTOCOL] & FLOW_GONE) === 0) {
       words[at + F_TAG_RULE] =
-        (words[at + F_TAG_RULE] & 0xffff0000) | (plane.decision.rule & 0xffff);
+        (words[at + F_TAG_RULE] & 0xffff0000) | flowRule(plane.decision.rule);
     }
   }
 

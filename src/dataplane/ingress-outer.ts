@@ -301,8 +301,15 @@ export class IngressOuter {
 
   #hasMac1(header: number, messageBytes: number): boolean {
     const plane = this.plane;
+    if (this.#hasMac1Of(plane.mac1KeyPointer, header, messageBytes)) return true;
+    if (!plane.hasOtherMac1Key) return false;
+    return this.#hasMac1Of(plane.otherMac1KeyPointer, header, messageBytes);
+  }
+
+  #hasMac1Of(keyPointer: number, header: number, messageBytes: number): boolean {
+    const plane = this.plane;
     const covered = messageBytes - MACS_BYTES;
-    plane.shim.abs_hmac_sha256(plane.mac1KeyPointer, 32, header, covered, this.#macPointer);
+    plane.shim.abs_hmac_sha256(keyPointer, 32, header, covered, this.#macPointer);
     plane.mac1Checks++;
     const memory = plane.memory;
     const mac = this.#macMemory;

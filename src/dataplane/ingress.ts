@@ -18,6 +18,7 @@ import {
   FLOW_FROM_REMOTE,
   FLOW_WORDS,
 } from "./flow-table.ts";
+import { FRAME_RECEIVED } from "./frame-tap.ts";
 import { IngressJobs } from "./ingress-jobs.ts";
 import { IngressOuter } from "./ingress-outer.ts";
 
@@ -71,7 +72,12 @@ export class Ingress {
       this.#lengthPointer,
       BURST_MAX,
     );
-    if (count > 0) this.process(count);
+    if (count <= 0) return count;
+    const { tap } = plane.outside;
+    if (tap !== undefined) {
+      tap.copy(FRAME_RECEIVED, this.offset, this.length, count, plane.shim.abs_now_us());
+    }
+    this.process(count);
     return count;
   }
 

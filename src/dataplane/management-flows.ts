@@ -22,8 +22,10 @@ export const MANAGEMENT_LIMIT = 2;
 
 export class ManagementFlows {
   /** Where nodes may call; 0: nowhere. */
-  listenPort = 0;
-  readonly callers = new AddressTable(ADDRESSES_MAX);
+  private listenPort = 0;
+  private callers = new AddressTable(ADDRESSES_MAX);
+  /** Who may call once listen() says so: never half a list, as connections stand meanwhile. */
+  private nextCallers = new AddressTable(ADDRESSES_MAX);
   /** By local port, where a call of ours goes: IP version, four address words, port. */
   private readonly calls = new Int32Array(PORTS * ENTRY_WORDS);
   private readonly syns = new TokenBuckets(ADDRESSES_MAX, SYNS_PER_SECOND, SYNS_BURST);
@@ -44,6 +46,23 @@ export class ManagementFlows {
     this.calls[at + 3] = word2;
     this.calls[at + 4] = word3;
     this.calls[at + 5] = port;
+  }
+
+  caller4(word: number): void {
+    this.nextCallers.set4(word, this.nextCallers.count);
+  }
+
+  caller6(word0: number, word1: number, word2: number, word3: number): void {
+    this.nextCallers.set6(word0, word1, word2, word3, this.nextCallers.count);
+  }
+
+  /** Whoever was named since the last time may call at `port`, and nobody else; 0: nowhere. */
+  listen(port: number): void {
+    const before = this.callers;
+    this.callers = this.nextCallers;
+    this.listenPort = port;
+    before.clear();
+    this.nextCallers = before;
   }
 
   close(localPort: number): void {

@@ -223,6 +223,15 @@ test("UDP payload ends where the datagram does", () => {
   expect([packet.payloadStart, packet.payloadEnd, packet.ipEnd]).toEqual([42, 44, 46]);
 });
 
+test.each([33, 132, 136])("protocol %i begins with its ports, if they are there", (protocol) => {
+  for (const wrap of [ipv4, (body: readonly number[]) => ipv6(body, { next: protocol })]) {
+    const { packet } = parse(ethernet(wrap([0x13, 0x89, 0, 80, ...filler(12)], { protocol })));
+    expect([packet.sourcePort, packet.destinationPort]).toEqual([5_001, 80]);
+    const { code, packet: cut } = parse(ethernet(wrap([0x13, 0x89, 0], { protocol })));
+    expect([code, cut.sourcePort, cut.destinationPort]).toEqual([PARSED, 0, 0]);
+  }
+});
+
 test("parseRestored reads a payload behind an ABS header as behind its own IP header", () => {
   const inner = [...tcp(filler(7), { flags: 0x18, sourcePort: 1 })];
   const header = [0x15, 6, 0x40, 0, ...new Array<number>(28).fill(1)];

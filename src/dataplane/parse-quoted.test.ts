@@ -33,6 +33,13 @@ describe("a quote names the flow by its first 8 bytes of payload", () => {
       protocol: 17,
     },
     {
+      name: "SCTP",
+      packet: ipv4([0x13, 0x89, 0, 80, ...filler(12)], { protocol: 132 }),
+      at: 20,
+      ports: [5_001, 80],
+      protocol: 132,
+    },
+    {
       name: "echo",
       packet: ipv4(icmp(8, 0, 0x1234_0001), { protocol: 1 }),
       at: 20,

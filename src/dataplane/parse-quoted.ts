@@ -8,6 +8,7 @@ import { DROP } from "./drop-reasons.ts";
 import { IPV4_HEADER_BYTES_MIN, IPV4_OFFSET_MASK } from "./parse-ipv4.ts";
 import { IPV6_HEADER_BYTES, walkExtensions } from "./parse-ipv6.ts";
 import {
+  beginsWithPorts,
   clearAll,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
@@ -105,7 +106,7 @@ function parseQuotedTransport(memory: DataView, out: ParsedPacket): number {
   if (out.fragmentOffsetBytes !== 0) return PARSED;
   if (out.ipEnd - start < QUOTED_PAYLOAD_BYTES_MIN) return DROP.quoteTruncated;
   out.transportStart = start;
-  if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) {
+  if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || beginsWithPorts(protocol)) {
     out.sourcePort = memory.getUint16(start, false);
     out.destinationPort = memory.getUint16(start + 2, false);
     if (protocol === PROTOCOL_TCP) out.tcpSequenceWord = memory.getInt32(start + 4, false);

@@ -1,5 +1,6 @@
 /**
- * Transport headers: TCP (RFC 9293 §3.1), UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443).
+ * Transport headers: TCP (RFC 9293 §3.1), UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443);
+ * of DCCP, SCTP and UDP-Lite the ports, which rules name.
  * Hot path. Called for whole packets and first fragments only; a first fragment that does not
  * hold the whole header is refused as such (docs/wire.md "Fragments and ICMP").
  * Checksums are not verified here: the receiving kernel does, and rewriting keeps a wrong one
@@ -7,6 +8,7 @@
  */
 import { DROP } from "./drop-reasons.ts";
 import {
+  beginsWithPorts,
   clearTransport,
   PARSED,
   type ParsedPacket,
@@ -19,6 +21,7 @@ import {
 export const TCP_HEADER_BYTES_MIN = 20;
 export const UDP_HEADER_BYTES = 8;
 const ICMP_HEADER_BYTES = 8;
+const PORTS_BYTES = 4;
 
 /**
  * Bit n is set when the flags n (URG 32, ACK 16, PSH 8, RST 4, SYN 2, FIN 1) are a combination
@@ -54,6 +57,10 @@ export function parseTransport(
   if (protocol === PROTOCOL_ICMP && out.ipVersion === 4) return parseIcmp(memory, start, end, out);
   if (protocol === PROTOCOL_ICMPV6 && out.ipVersion === 6) {
     return parseIcmp(memory, start, end, out);
+  }
+  if (beginsWithPorts(protocol) && end - start >= PORTS_BYTES) {
+    out.sourcePort = memory.getUint16(start, false);
+    out.destinationPort = memory.getUint16(start + 2, false);
   }
   return PARSED;
 }

@@ -16,6 +16,14 @@ export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
 export const PROTOCOL_ICMPV6 = 58;
 export const PROTOCOL_NONE = 59;
+const PROTOCOL_DCCP = 33;
+const PROTOCOL_SCTP = 132;
+const PROTOCOL_UDP_LITE = 136;
+
+/** Beside TCP and UDP: protocols whose headers begin with source and destination port. */
+export function beginsWithPorts(protocol: number): boolean {
+  return protocol === PROTOCOL_SCTP || protocol === PROTOCOL_UDP_LITE || protocol === PROTOCOL_DCCP;
+}
 
 export const TCP_FIN = 0x01;
 export const TCP_SYN = 0x02;

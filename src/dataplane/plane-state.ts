@@ -22,6 +22,7 @@ import { addressOf, fixedU8, type ShimSymbols } from "./shim.ts";
 import { TokenBuckets } from "./token-bucket.ts";
 
 const LANES = 16;
+const MAC1_KEY_BYTES = 32;
 const HANDSHAKES_PER_SECOND = 500;
 const REJECTS_PER_SECOND = 20;
 const UNKNOWN_PER_SECOND = 10;
@@ -77,7 +78,8 @@ export interface PlaneConfig {
   readonly defaultStage: number;
   /** Largest inner IP packet by peer, before the path has said otherwise. */
   readonly innerMtu: number;
-  readonly mac1Key: Uint8Array;
+  /** 32 bytes for each of our keys, one or two. */
+  readonly mac1Keys: Uint8Array;
 }
 
 export class PlaneState {
@@ -124,8 +126,11 @@ export class PlaneState {
   judgesHeldAgain = false;
   /** Owner numbers of the hold queue below this are bindings. */
   readonly firstSeatOwner: number;
-  readonly mac1Key = fixedU8(32);
-  readonly mac1KeyPointer = addressOf(this.mac1Key);
+  readonly mac1Keys = fixedU8(2 * MAC1_KEY_BYTES);
+  readonly mac1KeyPointer = addressOf(this.mac1Keys);
+  readonly otherMac1KeyPointer = this.mac1KeyPointer + MAC1_KEY_BYTES;
+  /** While our key changes, messages to either come. */
+  hasOtherMac1Key = false;
 
   /** Set by the worker before each burst. */
   nowUs = 0;
@@ -198,7 +203,9 @@ export class PlaneState {
     this.udpPort = config.udpPort;
     this.defaultStage = config.defaultStage;
     this.#loadMtu(config.innerMtu);
-    this.mac1Key.set(config.mac1Key);
+    this.mac1Keys.fill(0);
+    this.mac1Keys.set(config.mac1Keys);
+    this.hasOtherMac1Key = config.mac1Keys.length > MAC1_KEY_BYTES;
   }
 
   /** A path MTU that was lowered stays so: the main thread says when it is over. */

@@ -19,6 +19,7 @@ import {
   FLOW_REFUSED,
   FLOW_SERVER_FIRST,
   FLOW_WORDS,
+  flowRule,
 } from "./flow-table.ts";
 import { Identification } from "./identification.ts";
 import { NeighbourMessage } from "./neighbour-message.ts";
@@ -89,7 +90,7 @@ export class Plane extends PlaneState {
     if (flow < 0) return -1;
     const at = flow * FLOW_WORDS;
     this.flows.words[at + F_PEER] = peerWord;
-    this.flows.words[at + F_TAG_RULE] = rule & 0xffff;
+    this.flows.words[at + F_TAG_RULE] = flowRule(rule);
     return flow;
   }
 
@@ -100,7 +101,7 @@ export class Plane extends PlaneState {
     if (flow < 0) return -1;
     const at = flow * FLOW_WORDS;
     this.flows.words[at + F_PEER] = peerWord;
-    this.flows.words[at + F_TAG_RULE] = rule & 0xffff;
+    this.flows.words[at + F_TAG_RULE] = flowRule(rule);
     this.flows.words[at + F_STATE] = FLOW_REFUSED | FLOW_FROM_REMOTE;
     return flow;
   }
@@ -121,7 +122,7 @@ export class Plane extends PlaneState {
       (words[at + F_STATE] & 0xff) === FLOW_SERVER_FIRST ? words[at + F_STATE] & 0xffff0000 : 0;
     // The state comes last: a process killed in between leaves a flow that its successor judges
     // again, never one that is allowed under another tag.
-    words[at + F_TAG_RULE] = (tag << 16) | (rule & 0xffff);
+    words[at + F_TAG_RULE] = (tag << 16) | flowRule(rule);
     words[at + F_BINDING] = this.bindings.of(peer, tag, tag === 0 ? 0 : role) + 1;
     words[at + F_STATE] = spoken | (words[at + F_STATE] & 0xff00) | FLOW_ALLOWED;
   }
@@ -297,19 +298,23 @@ export class Plane extends PlaneState {
   /**
    * The first valid DATA of a session: docs/wire.md "Confirmation". What answers it must go under
    * its keys at once, not when the main thread has heard of it: a peer that restarted no longer has
-   * those of the session before. Where there is no session before, what waits leaves in order by
-   * the main thread's `use`.
+   * those of the session before. What waits already leaves in order by the main thread's `use`.
    */
   confirm(slot: number): void {
     const { sessions, bindings } = this;
+    const peer = sessions.peer[slot];
     sessions.state[slot] = SESSION_LIVE;
     this.punts.confirmed(slot);
     const order = sessions.peersOrder[slot];
-    const binding = bindings.find(sessions.peer[slot], sessions.tag[slot], sessions.role[slot]);
+    const binding = bindings.find(peer, sessions.tag[slot], sessions.role[slot]);
     if (order === 0 || binding < 0) return;
+    if (sessions.endsBefore[slot] > 0) {
+      bindings.unbindBefore(sessions, peer, sessions.endsBefore[slot]);
+    }
+    if (bindings.waiting[binding] !== 0) return;
     const before = bindings.sendSession[binding];
     // The peer may have gone on to a newer session already, whose first DATA came earlier.
-    if (before < 0 || sessions.peersOrder[before] > order) return;
+    if (before >= 0 && sessions.peersOrder[before] > order) return;
     bindings.sendSession[binding] = slot;
   }
 

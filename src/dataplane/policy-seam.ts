@@ -20,7 +20,7 @@ export const TAG_UNKNOWN = -1;
 export const PEER_NONE = -1;
 
 /** Rules from here on are defaults: no rule of the policy file applied. */
-export const RESERVED_RULE_BASE = 0xff00;
+export const RESERVED_RULE_BASE = 0xff_ff00;
 
 /** The answer of a lookup; see src/policy/decision.ts for each field. */
 export interface Decision {

@@ -5,6 +5,7 @@
  * Hot path.
  */
 
+import { FRAME_SENT, type FrameTap } from "./frame-tap.ts";
 import { udp6Checksum } from "./outer-udp.ts";
 import type { ShimSymbols } from "./shim.ts";
 import { addressOf, fixedU32 } from "./shim.ts";
@@ -39,6 +40,9 @@ export class SendQueue {
   sentPackets = 0;
   sentBytes = 0;
   unsentPackets = 0;
+
+  /** While somebody captures what this port sends and receives. */
+  tap: FrameTap | undefined = undefined;
 
   constructor(
     readonly shim: ShimSymbols,
@@ -93,6 +97,10 @@ export class SendQueue {
     for (let i = 0; i < this.#udp6Count; i++) udp6Checksum(this.memory, this.#udp6Header[i]);
     this.#udp6Count = 0;
     this.count = 0;
+    const { tap } = this;
+    if (tap !== undefined) {
+      tap.copy(FRAME_SENT, this.offset, this.length, count, this.shim.abs_now_us());
+    }
     this.#transmit(count);
   }
 

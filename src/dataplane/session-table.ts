@@ -21,7 +21,7 @@ export const SESSION_LIVE = 2;
 /** Replaced: receives, no longer sends. */
 export const SESSION_RETIRING = 3;
 
-const WORD_COLUMNS = 12;
+const WORD_COLUMNS = 14;
 const DOUBLE_COLUMNS = 4;
 const PROOF_WORDS = 4;
 const HEADER_BYTES = 64;
@@ -53,10 +53,12 @@ export class SessionTable {
   /** 1 when the contract of that direction is unauthenticated: a constant proof, no window. */
   readonly quickOut: Uint32Array;
   readonly quickIn: Uint32Array;
-  /**
-   * Sessions that the peer initiated, in the order they were installed, from 1; 0: we initiated.
-   */
+  /** In the order they were installed, from 1. */
+  readonly order: Uint32Array;
+  /** The same of those that the peer initiated; 0: we initiated. */
   readonly peersOrder: Uint32Array;
+  /** Its first DATA proves that the peer started again: what has a smaller order ends; 0: not. */
+  readonly endsBefore: Uint32Array;
   /** Constant proofs, four big-endian words a slot. */
   readonly quickProofOut: Uint32Array;
   readonly quickProofIn: Uint32Array;
@@ -103,6 +105,8 @@ export class SessionTable {
     this.quickOut = new Uint32Array(buffer, offset + 9 * column, capacity);
     this.quickIn = new Uint32Array(buffer, offset + 10 * column, capacity);
     this.peersOrder = new Uint32Array(buffer, offset + 11 * column, capacity);
+    this.order = new Uint32Array(buffer, offset + 12 * column, capacity);
+    this.endsBefore = new Uint32Array(buffer, offset + 13 * column, capacity);
     offset += WORD_COLUMNS * column;
     this.quickProofOut = new Uint32Array(buffer, offset, capacity * PROOF_WORDS);
     this.quickProofIn = new Uint32Array(
@@ -139,6 +143,8 @@ export class SessionTable {
     this.quickOut[slot] = 0;
     this.quickIn[slot] = 0;
     this.peersOrder[slot] = 0;
+    this.order[slot] = 0;
+    this.endsBefore[slot] = 0;
     this.receiverIndex[slot] = receiverIndex;
     this.state[slot] = state;
     return slot;

@@ -74,6 +74,8 @@ export interface AppSignature {
   readonly specification: string;
   /** `file:line:column`, for messages. */
   readonly place: string;
+  /** SHA-256 in hex that the ledger must hold; undefined: it comes from a file of this VM. */
+  readonly commitment?: string;
 }
 
 /** One byte position of a payload and the values a signature allows there. */

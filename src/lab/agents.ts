@@ -4,13 +4,11 @@
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { AbsError } from "../errors.ts";
-import { type Background, runCommand, startBackground, waitFor } from "./command.ts";
-import { type AgentEvent, EventReader } from "./event-reader.ts";
+import { AgentProcess, type AgentStatus } from "./agent-process.ts";
+import { type Background, runCommand, startBackground } from "./command.ts";
 import { namespaceFile } from "./namespace.ts";
 import { VM_INTERFACE } from "./topology.ts";
 
-const READY_TIMEOUT_MS = 20_000;
-const STOP_GRACE_MS = 5_000;
 export const INSIDE_INTERFACE = "abs0";
 
 export interface AgentLaunch {
@@ -21,17 +19,12 @@ export interface AgentLaunch {
   readonly abs: readonly string[];
   /** Holds the configuration, events, log and the agent's own state. */
   readonly directory: string;
-  /** The static provisioning; written as JSON. */
-  readonly provisioning: unknown;
+  /** The static provisioning, written as JSON. None: the file is there, from enrolment. */
+  readonly provisioning?: unknown;
   readonly inside?: "veth" | "tap";
   readonly onStop?: "closed" | "open";
   /** More arguments for `abs agent run`. */
   readonly more?: readonly string[];
-}
-
-/** Numbers of `abs agent status --output json` that the lab looks at. */
-export interface AgentStatus {
-  readonly [field: string]: unknown;
 }
 
 /** What `abs agent reload --output json` answered, and its exit code. */
@@ -42,84 +35,29 @@ export interface AgentReload {
   readonly enforced: { readonly generation: number };
 }
 
-export class LabAgent {
-  readonly launch: AgentLaunch;
-  readonly events: EventReader;
-  #process: Background;
-  #startedAt: number;
-
-  private constructor(launch: AgentLaunch, process: Background, startedAt: number) {
-    this.launch = launch;
-    this.#process = process;
-    this.#startedAt = startedAt;
-    this.events = new EventReader(eventsFile(launch));
+export class LabAgent extends AgentProcess {
+  private constructor(readonly launch: AgentLaunch) {
+    super({
+      vm: launch.vm,
+      eventsFile: eventsFile(launch),
+      logFile: logFile(launch),
+      spawn: () => spawnAgent(launch),
+      askStatus: () => agentStatus(launch.abs, launch.directory),
+    });
   }
 
   /** Writes the configuration, starts the agent and returns at once; see ready(). */
   static start(launch: AgentLaunch): LabAgent {
     mkdirSync(launch.directory, { recursive: true, mode: 0o700 });
-    const text = `${JSON.stringify(launch.provisioning, null, 2)}\n`;
-    writeFileSync(configFile(launch), text, { mode: 0o600 });
-    return new LabAgent(launch, spawnAgent(launch), 0);
-  }
-
-  get pid(): number {
-    return this.#process.pid;
-  }
-
-  /** What the agent printed outside its event file. */
-  output(): string {
-    return this.#process.output();
-  }
-
-  /** Waits for `agent-ready`; an agent that ends before is an error with its last words. */
-  async ready(timeoutMs = READY_TIMEOUT_MS): Promise<AgentEvent> {
-    let ended: number | undefined;
-    void this.#process.exited.then((code) => {
-      ended = code;
-    });
-    const vm = this.launch.vm;
-    return await waitFor(
-      `the agent of ${vm} to be ready`,
-      () => {
-        const isReady = (event: AgentEvent) => event.event === "agent-ready";
-        const found = this.events.since(this.#startedAt).find(isReady);
-        if (found === undefined && ended !== undefined) throw this.#startFailure(ended);
-        return found;
-      },
-      timeoutMs,
-      10,
-    );
-  }
-
-  #startFailure(code: number): AbsError {
-    const words = this.output().trim().split("\n").slice(-6).join("\n");
-    const message = `The agent of ${this.launch.vm} ended with code ${code} before it was ready:`;
-    const remedy = `Its log is ${logFile(this.launch)}.`;
-    return new AbsError("LAB_AGENT", `${message}\n${words}`, remedy);
-  }
-
-  /** Ends the agent in order. */
-  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number> {
-    return await this.#process.stop(signal, STOP_GRACE_MS);
-  }
-
-  /** Ends the agent without warning. */
-  async kill(): Promise<void> {
-    await this.#process.stop("SIGKILL");
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    process.kill(this.pid, signal);
+    writeConfig(launch, launch.provisioning);
+    return new LabAgent(launch);
   }
 
   /** Starts the agent again, with the same configuration unless another is given. */
   restart(provisioning?: unknown, more?: readonly string[]): void {
-    const next = provisioning ?? this.launch.provisioning;
-    writeFileSync(configFile(this.launch), `${JSON.stringify(next, null, 2)}\n`, { mode: 0o600 });
-    this.#startedAt = this.events.all().length;
+    writeConfig(this.launch, provisioning ?? this.launch.provisioning);
     const launch = more === undefined ? this.launch : { ...this.launch, more };
-    this.#process = spawnAgent(launch);
+    this.startAgain(() => spawnAgent(launch));
   }
 
   /** Gives the running agent another configuration, and asks it to read that. */
@@ -131,10 +69,6 @@ export class LabAgent {
     const result = await runCommand([...this.launch.abs, ...command], { timeoutMs: 120_000 });
     if (result.stdout === "") throw new AbsError("LAB_AGENT", `Reloading failed: ${result.stderr}`);
     return { ...JSON.parse(result.stdout), code: result.code };
-  }
-
-  async status(): Promise<AgentStatus> {
-    return await agentStatus(this.launch.abs, this.launch.directory);
   }
 
   /** Forgets what an earlier life of the agent left in its state directory. */
@@ -163,6 +97,12 @@ export function eventsFile(launch: Pick<AgentLaunch, "directory">): string {
 
 function configFile(launch: AgentLaunch): string {
   return `${launch.directory}/provisioning.json`;
+}
+
+function writeConfig(launch: AgentLaunch, provisioning: unknown): void {
+  if (provisioning === undefined) return;
+  const text = `${JSON.stringify(provisioning, null, 2)}\n`;
+  writeFileSync(configFile(launch), text, { mode: 0o600 });
 }
 
 function logFile(launch: AgentLaunch): string {

@@ -4,14 +4,14 @@
  * says, by an event that names the flow, and by the absence of payload on the server's inside.
  */
 
-import { assert } from "../errors.ts";
+import type { AgentProcess } from "./agent-process.ts";
 import type { Captured, Tap } from "./capture.ts";
 import { type CommandResult, lastWords, waitFor } from "./command.ts";
 import { type AgentEvent, eventWords, type FlowPattern, namesFlow } from "./event-reader.ts";
 import { canonical, PROTOCOL, TCP_FLAG } from "./frames.ts";
-import type { Lab } from "./lab.ts";
 import type { LabLedger } from "./lab-ledger.ts";
 import type { LabSettings, VmName } from "./lab-plan.ts";
+import type { Lab } from "./managed-lab.ts";
 import { PacketSocket } from "./packet-socket.ts";
 import type { Site } from "./site.ts";
 import { namespaceOf } from "./topology.ts";
@@ -45,29 +45,29 @@ export class StoryContext {
   readonly site: Site;
   /** What a check's prepare() leaves to its run(). */
   readonly notes = new Map<string, string>();
-  readonly #ledger: LabLedger | undefined;
   #marks = new Map<string, number>();
 
-  constructor({ site, ledger }: Lab) {
+  constructor(readonly lab: Lab) {
+    const { site } = lab;
     this.site = site;
-    this.#ledger = ledger;
     this.switchTap = site.tapSwitch();
     for (const vm of site.vms) this.#vmTaps.set(vm.name, site.tapVm(vm.name));
     this.begin();
   }
 
   get ledger(): LabLedger {
-    assert(this.#ledger !== undefined, "a lab with agents has a ledger");
-    return this.#ledger;
+    return this.lab.ledger;
+  }
+
+  agent(vm: VmName): AgentProcess {
+    return this.lab.agent(vm);
   }
 
   /** Forgets frames and events of earlier checks. */
   begin(): void {
     this.switchTap.clear();
     for (const tap of this.#vmTaps.values()) tap.clear();
-    this.#marks = new Map(
-      this.site.agents().map((agent) => [agent.launch.vm, agent.events.all().length]),
-    );
+    this.#marks = new Map(this.lab.agents().map((agent) => [agent.vm, agent.events.all().length]));
   }
 
   /** Frames between a VM's kernel and its interfaces since the check began. */
@@ -77,15 +77,15 @@ export class StoryContext {
 
   /** Events of a VM's agent since the check began. */
   since(vm: VmName): readonly AgentEvent[] {
-    return this.site.agent(vm).events.since(this.#marks.get(vm) ?? 0);
+    return this.agent(vm).events.since(this.#marks.get(vm) ?? 0);
   }
 
   /** The first event since the check began that names the flow, and whose agent wrote it. */
   findEvent(pattern: FlowPattern): { vm: string; event: AgentEvent } | undefined {
-    for (const agent of this.site.agents()) {
-      const events = agent.events.since(this.#marks.get(agent.launch.vm) ?? 0);
+    for (const agent of this.lab.agents()) {
+      const events = agent.events.since(this.#marks.get(agent.vm) ?? 0);
       const event = events.find((candidate) => namesFlow(candidate, pattern));
-      if (event !== undefined) return { vm: agent.launch.vm, event };
+      if (event !== undefined) return { vm: agent.vm, event };
     }
     return undefined;
   }

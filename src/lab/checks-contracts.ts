@@ -3,24 +3,16 @@
  * when one is deactivated, and an SCD that somebody changes is put right. docs/wire.md "Lifetimes",
  * design/ledger.md "Spreading and checking".
  */
-
-import { MASTER_FOLDER } from "../node/ledger-init.ts";
 import { all, type Check, type Observed, type StoryContext } from "./check.ts";
 import { app1Works, app2, app2Works } from "./checks-programs.ts";
 import { errorWords, waitFor } from "./command.ts";
 import type { AgentEvent } from "./event-reader.ts";
-import { LEDGER, VMS, type VmName } from "./lab-plan.ts";
+import { LEDGER, TENANT_A, VMS, type VmName } from "./lab-plan.ts";
 import { scdFile, tamper, tamperedCopies } from "./scd-tampering.ts";
+import { underTraffic } from "./traffic.ts";
 
 const { db: DB, cache: CACHE } = VMS;
-/** Traffic before the contract is deactivated, and in all. */
-const WARM_UP_MS = 500;
-const PINGS = 90;
-const PING_SECONDS = 0.05;
-const REQUESTS = 180;
-const REQUEST_SECONDS = 0.025;
-const TRAFFIC_TIMEOUT_MS = 15_000;
-/** Two looks at who sends. Traffic goes on for longer than this is waited for. */
+/** Two looks at who sends. */
 const SAMPLE_MS = 400;
 const MOVED_TIMEOUT_MS = 1_500;
 /** Nodes check their SCD every 30 s. */
@@ -33,13 +25,8 @@ interface SessionStatus {
   readonly packetsSent: number;
 }
 
-interface ScdRow {
-  readonly "sc-id": string;
-  readonly active: boolean;
-}
-
 async function sessionsOf(story: StoryContext, vm: VmName): Promise<readonly SessionStatus[]> {
-  const status = await story.site.agent(vm).status();
+  const status = await story.agent(vm).status();
   return status["sessions"] as readonly SessionStatus[];
 }
 
@@ -56,8 +43,7 @@ export const sessionsOnLedger: Check = {
       await app1Works(story, "web", DB.ipv4),
       await app2Works(story, "web", CACHE.ipv4),
     ];
-    const rows = await story.ledger.ask<readonly ScdRow[]>("web", ["contracts"]);
-    const active = rows.filter((row) => row.active).map((row) => row["sc-id"]);
+    const active = await story.ledger.active("web");
     const sessions = await sessionsOf(story, "web");
     const known = sessions.filter(({ under }) => under.every(({ scId }) => active.includes(scId)));
     const apps = new Set(known.map(({ app }) => app));
@@ -68,46 +54,10 @@ export const sessionsOnLedger: Check = {
     return all(...works, observed);
   },
   sabotage: {
-    words: "the ledger has commitments of other secrets than the VMs hold",
-    settings: { ledger: { ...LEDGER, commitments: "wrong" } },
+    words: "web holds other secrets than the ledger has commitments of",
+    settings: { ledger: { ...LEDGER, webSecrets: "wrong" } },
   },
 };
-
-/** What web says to cache while sessions move; nothing of it may be lost. */
-async function traffic(story: StoryContext): Promise<Observed> {
-  const options = { timeoutMs: TRAFFIC_TIMEOUT_MS };
-  const ping = ["ping", "-n", "-c", String(PINGS), "-i", String(PING_SECONDS), "-W", "2"];
-  const counter = `counter-${Math.random().toString(36).slice(2)}`;
-  const count = app2(CACHE.ipv4, "-r", String(REQUESTS), "-i", String(REQUEST_SECONDS));
-  const [pinged, counted, connections] = await Promise.all([
-    story.site.run("web", [...ping, CACHE.ipv4], options),
-    story.site.run("web", [...count, "INCR", counter], options),
-    newConnections(story),
-  ]);
-  const answers = Number(/, (\d+) received/.exec(pinged.stdout)?.[1] ?? 0);
-  const replies = counted.stdout.split("\n").filter(Boolean).map(Number);
-  const inOrder = replies.filter((reply, i) => reply === i + 1).length;
-  const failed = connections.filter((isGood) => !isGood).length;
-  const lost = PINGS - answers + (REQUESTS - inOrder) + failed;
-  return {
-    passed: lost === 0,
-    breached: lost > 0,
-    words:
-      `${answers} of ${PINGS} pings and ${inOrder} of ${REQUESTS} requests answered, ` +
-      `${connections.length - failed} of ${connections.length} new connections good`,
-  };
-}
-
-async function newConnections(story: StoryContext): Promise<boolean[]> {
-  const end = performance.now() + 1_000 * PINGS * PING_SECONDS;
-  const found: boolean[] = [];
-  while (performance.now() < end) {
-    const result = await story.site.run("web", app2(CACHE.ipv4, "PING"), { timeoutMs: 3_000 });
-    found.push(result.stdout.trim() === "PONG");
-    await Bun.sleep(100);
-  }
-  return found;
-}
 
 /** What the sessions under a contract have sent so far, by slot, and what all others have. */
 function sentUnder(sessions: readonly SessionStatus[], scId: string) {
@@ -118,15 +68,16 @@ function sentUnder(sessions: readonly SessionStatus[], scId: string) {
   return { old: JSON.stringify(old.map(({ packetsSent }) => packetsSent)), rest: sum(rest) };
 }
 
-/** Deactivates the contract that App2's session is under, and watches who sends. */
-async function deactivate(story: StoryContext): Promise<Observed> {
-  await Bun.sleep(WARM_UP_MS);
+/** Ends the contract that App2's session is under, and watches who sends. */
+async function expire(story: StoryContext): Promise<Observed> {
   const sessions = await sessionsOf(story, "web");
   const scId = sessions.find(({ app }) => app === "app2")?.under[0]?.scId;
   if (scId === undefined) return { passed: false, words: "App2 has no session" };
   const before = sessions.filter((session) => isUnder(session, scId)).length;
-  const result = await story.ledger.command(MASTER_FOLDER, ["contract", "deactivate", scId]);
+  const line = `abs manager contract expire ${scId} --tenant ${TENANT_A}`;
+  const result = await story.lab.manager.try(line);
   if (result.code !== 0) return { passed: false, words: errorWords(result) };
+  await story.ledger.untilHeld(["web"], scId, false);
   const sealedAt = performance.now();
   const words = `${before} of ${sessions.length} sessions were under ${scId.slice(0, 8)}…`;
   const isMoved = async () => {
@@ -144,14 +95,13 @@ async function deactivate(story: StoryContext): Promise<Observed> {
   return { passed: before > 0, words: `${words}; ${seconds} s after its end others send` };
 }
 
-export const contractDeactivated: Check = {
-  name: "contract-deactivated",
-  tried: "abs ledger contract deactivate, for the contract of App2, while web talks to cache",
+export const contractExpired: Check = {
+  name: "contract-expired",
+  tried: "abs manager contract expire, for the contract of App2, while web talks to cache",
   expected: "its sessions move to another contract; not a packet, request or connection is lost",
   async run(story) {
     await app2Works(story, "web", CACHE.ipv4);
-    const [lost, moved] = await Promise.all([traffic(story), deactivate(story)]);
-    return all(moved, lost);
+    return await underTraffic(story, { to: "cache", app: app2 }, () => expire(story));
   },
   sabotage: {
     words: "it is the only contract there is",
@@ -171,7 +121,7 @@ export const scdTampered: Check = {
     "before the story, bytes of a contract were changed in cache's scd.sqlite, beside its agent",
   expected: "cache finds it within 30 s, reports it, and puts it right, with peers' help",
   async prepare(story) {
-    const scId = story.site.options.tenants[0]?.contracts.at(-1)?.scId ?? "";
+    const scId = (await story.ledger.active("cache")).at(-1) ?? "";
     story.notes.set("copies", String(tamper(scdFile(story.ledger.folder("cache")), scId)));
     story.notes.set(TAMPERED, scId);
   },
@@ -182,7 +132,7 @@ export const scdTampered: Check = {
     const isRight = () => (left() === 0 ? true : undefined);
     await waitFor("the repair", isRight, REPAIRED_TIMEOUT_MS, 200).catch(() => {});
     const breached = left() > 0;
-    const events = story.site.agent("cache").events.all();
+    const events = story.agent("cache").events.all();
     const found = events.find(isAbout("ledger-own-root-differs", "ledger-damage"));
     const repaired = events.filter(isAbout("ledger-repaired"));
     return {

@@ -2,48 +2,43 @@
  * Checks of the story on the ledger itself: its four validators agree on blocks, three are enough,
  * two are not, and who was away catches up. design/ledger.md "Agreement": q = 3 of 4.
  */
-
-import { MASTER_FOLDER } from "../node/ledger-init.ts";
 import { all, type Check, type Observed, type StoryContext } from "./check.ts";
 import { app1, app1Works, app2Works } from "./checks-programs.ts";
-import { errorWords } from "./command.ts";
-import type { BlockRow, NodeStatus } from "./lab-ledger.ts";
+import { type BlockRow, MASTER, type NodeStatus } from "./lab-ledger.ts";
 import { LEDGER, VMS, type VmName } from "./lab-plan.ts";
 import { scdFile, tamper, tamperedCopies } from "./scd-tampering.ts";
 
 const { db: DB, cache: CACHE } = VMS;
 const FOUR: readonly VmName[] = LEDGER.validators;
 const QUORUM = 3;
-/** How long a contract is waited for where it must be sealed, and where it must not. */
+/** How long a contract that must be sealed is waited for. */
 const SEALED_SECONDS = 15;
+/** How long a contract that must not be sealed is looked out for. */
 const REFUSED_SECONDS = 4;
 const CAUGHT_UP_MS = 20_000;
 
-async function heightOf(story: StoryContext, name: string): Promise<number> {
-  return (await story.ledger.status(name))?.height ?? 0;
-}
-
-/** New contracts, a block each, and whether these nodes hold the chain with them alike. */
+/** New contracts of the manager's, and whether these nodes hold the chain with them alike. */
 async function agree(
   story: StoryContext,
   names: readonly VmName[],
   count: number,
 ): Promise<Observed> {
-  const before = await heightOf(story, MASTER_FOLDER);
+  const { ledger } = story;
+  const before = await ledger.height(MASTER);
   const seconds: string[] = [];
   for (let i = 0; i < count; i++) {
-    const created = await story.ledger.create(SEALED_SECONDS);
-    if (created.code !== 0) return { passed: false, words: errorWords(created) };
-    seconds.push((created.elapsedMs / 1_000).toFixed(1));
+    const started = performance.now();
+    await ledger.untilHeld(["web"], await ledger.issue(), true, 1_000 * SEALED_SECONDS);
+    seconds.push(((performance.now() - started) / 1_000).toFixed(1));
   }
-  const states = await story.ledger.until(names, (status) => status.height >= before + count);
-  const newest = ["blocks", "--count", String(count)];
-  const blocks = await story.ledger.ask<readonly BlockRow[]>("web", newest);
-  const areNew = blocks.every(({ height, contracts }) => height > before && contracts === 1);
-  const areAgreed = blocks.every(({ votes }) => votes >= QUORUM);
-  const heights = blocks.map(({ height, votes }) => `${height} (${votes} votes)`).join(", ");
+  const height = await ledger.height("web");
+  const states = await ledger.until(names, (status) => status.height >= height);
+  const rows = await ledger.ask<readonly BlockRow[]>("web", `blocks --count ${height - before}`);
+  const contracts = rows.reduce((sum, row) => sum + row.contracts, 0);
+  const areAgreed = rows.every(({ votes }) => votes >= QUORUM);
+  const heights = rows.map(({ height: at, votes }) => `${at} (${votes} votes)`).join(", ");
   return {
-    passed: blocks.length === count && areNew && areAgreed && areAlike(states),
+    passed: contracts === count && areAgreed && areAlike(states),
     words:
       `sealed after ${seconds.join(" and ")} s: block ${heights}; ` +
       `${areAlike(states) ? "one hash" : "not one hash"} in ${names.join(", ")}`,
@@ -54,19 +49,22 @@ function areAlike(states: readonly NodeStatus[]): boolean {
   return new Set(states.map((status) => status.block_hash)).size === 1;
 }
 
-/** No end in order, as when a VM loses power; it may have been stopped before. */
-async function cutPower(story: StoryContext, vm: VmName): Promise<void> {
-  await story.site.agent(vm).kill();
+/** No end in order, as when a VM loses power; it may not run, or have been stopped before. */
+async function cutPower(story: StoryContext, name: VmName): Promise<void> {
+  await story.lab
+    .agents()
+    .find(({ vm }) => vm === name)
+    ?.kill();
 }
 
 export const ledgerAgreed: Check = {
   name: "ledger-agreed",
-  tried: "abs ledger contract create: the master proposes, web, db, rogue and cache are asked",
+  tried: "abs manager contract issue: the manager proposes, web, db, rogue and cache are asked",
   expected: "a block with at least 3 votes is sealed, and the four hold the same chain",
   run: (story) => agree(story, FOUR, 1),
   sabotage: {
-    words: "no master runs",
-    settings: { ledger: { ...LEDGER, master: "none" } },
+    words: "no manager runs",
+    settings: { ledger: { ...LEDGER, master: "killed" } },
   },
 };
 
@@ -109,18 +107,21 @@ export const twoStopped: Check = {
   expected: "no block without 3 votes, and abs says why; traffic between the rest goes on",
   async run(story) {
     await Promise.all([cutPower(story, "rogue"), cutPower(story, "cache")]);
-    const before = await heightOf(story, "web");
-    const [created, rest] = await Promise.all([
-      story.ledger.create(REFUSED_SECONDS),
-      trafficOfTheRest(story),
-    ]);
-    const heights = [await heightOf(story, "web"), await heightOf(story, "db")];
-    const breached = created.code === 0 || heights.some((height) => height > before);
-    const why = errorWords(created);
+    const { ledger } = story;
+    const before = await ledger.height("web");
+    const scId = await ledger.issue();
+    const rest = await trafficOfTheRest(story);
+    const master = await ledger.ask<NodeStatus>(MASTER, "status");
+    const isSealed = (await ledger.active("web")).includes(scId);
+    const heights = await Promise.all(["web", "db"].map((name) => ledger.height(name)));
+    const breached = isSealed || heights.some((height) => height > before);
+    const { committee, quorum, reachable } = master;
     const refused: Observed = {
-      passed: !breached && why.includes("3 of 4 validators must agree"),
+      passed: !breached && quorum === QUORUM && reachable < QUORUM,
       breached,
-      words: `height stays ${before}; said: ${why}`,
+      words:
+        `height ${isSealed ? "rises" : "stays"} ${before}; abs ledger status: ` +
+        `committee ${committee}, quorum ${quorum}, reachable ${reachable}`,
     };
     return all(refused, rest);
   },
@@ -137,16 +138,16 @@ export const bothBack: Check = {
   async run(story) {
     const away: readonly VmName[] = ["rogue", "cache"];
     await Promise.all(away.map((vm) => cutPower(story, vm)));
-    const before = await heightOf(story, "web");
-    if (!(await isProposed(story))) await story.ledger.create(0);
-    const scId = story.site.options.tenants[0]?.contracts.at(-1)?.scId ?? "";
+    const before = await story.ledger.height("web");
+    const refused = await story.ledger.issue();
+    const scId = (await story.ledger.active("rogue")).at(-1) ?? "";
     const file = scdFile(story.ledger.folder("rogue"));
     const copies = tamper(file, scId);
     const started = performance.now();
-    for (const vm of away) story.site.agent(vm).restart();
-    await Promise.all(away.map((vm) => story.site.agent(vm).ready()));
-    const isThere = (status: NodeStatus) => status.height > before;
-    const states = await story.ledger.until(FOUR, isThere, CAUGHT_UP_MS);
+    for (const vm of away) story.agent(vm).startAgain();
+    await Promise.all(away.map((vm) => story.agent(vm).ready()));
+    await story.ledger.untilHeld(FOUR, refused, true, CAUGHT_UP_MS);
+    const states = await alike(story);
     const seconds = ((performance.now() - started) / 1_000).toFixed(1);
     const heights = states.map((status, i) => `${FOUR[i]} ${status.height}`).join(", ");
     const told = story.since("rogue").filter(({ event }) => event === "ledger-damage");
@@ -169,7 +170,8 @@ export const bothBack: Check = {
   },
 };
 
-/** Whether the master still has something to bring into a block. */
-async function isProposed(story: StoryContext): Promise<boolean> {
-  return ((await story.ledger.status(MASTER_FOLDER))?.waiting ?? 0) > 0;
+/** What the four say as soon as they are at one height. */
+async function alike(story: StoryContext): Promise<NodeStatus[]> {
+  const height = Math.max(...(await Promise.all(FOUR.map((vm) => story.ledger.height(vm)))));
+  return await story.ledger.until(FOUR, (status) => status.height >= height, CAUGHT_UP_MS);
 }

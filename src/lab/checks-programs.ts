@@ -9,7 +9,6 @@ import { ETHERTYPE, isNeighbourDiscovery, isPeerChannel, PROTOCOL } from "./fram
 import {
   APP1_USER,
   APP2_USER,
-  CACHE_RULES,
   CLOSED_PORT,
   DB_RULES,
   REDIS_PORT,
@@ -37,7 +36,8 @@ function redisAs(user: RedisUser, address: string, command: readonly string[]): 
   return [...redis(address), ...login, ...command];
 }
 
-function redis(address: string): string[] {
+/** redis-cli that says nothing of itself. */
+export function redis(address: string): string[] {
   return ["redis-cli", "-h", address, "-p", String(REDIS_PORT)];
 }
 
@@ -68,7 +68,7 @@ const app1Ipv4: Check = {
   tried: "App1 in web (redis-cli --user app1) writes to Redis in db and reads it back",
   expected: "OK and the value",
   run: (story) => app1Works(story, "web", DB.ipv4),
-  sabotage: { words: "db has no rule for App1", settings: { dbRules: DB_RULES.slice(1) } },
+  sabotage: { words: "db has no rule for App1", settings: { dbRules: [] } },
 };
 
 const app1Ipv6: Check = {
@@ -76,7 +76,7 @@ const app1Ipv6: Check = {
   tried: "the same over IPv6",
   expected: "OK and the value",
   run: (story) => app1Works(story, "web", DB.ipv6),
-  sabotage: { words: "db has no rule for App1", settings: { dbRules: DB_RULES.slice(1) } },
+  sabotage: { words: "db has no rule for App1", settings: { dbRules: [] } },
 };
 
 const app2Cache: Check = {
@@ -84,7 +84,7 @@ const app2Cache: Check = {
   tried: "App2 in web (redis-cli --user app2) writes to Redis in cache and reads it back",
   expected: "OK and the value",
   run: (story) => app2Works(story, "web", CACHE.ipv4),
-  sabotage: { words: "cache has no rule for App2", settings: { cacheRules: CACHE_RULES.slice(1) } },
+  sabotage: { words: "cache has no rule for App2", settings: { cacheRules: [] } },
 };
 
 const ping: Check = {
@@ -97,7 +97,7 @@ const ping: Check = {
     const words = /\d+ packets transmitted, (\d+) received/.exec(result.stdout);
     return { passed: words?.[1] === "3", words: words?.[0] ?? lastWords(result) };
   },
-  sabotage: { words: "db has no rule for ping", settings: { dbRules: DB_RULES.slice(0, 1) } },
+  sabotage: { words: "no rule lets ping in", settings: { pingRules: [] } },
 };
 
 const fieldOnBridge: Check = {

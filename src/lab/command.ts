@@ -148,7 +148,7 @@ export function startBackground(argv: readonly string[], options: BackgroundOpti
 export async function waitFor<T>(
   what: string,
   condition: () => T | undefined | Promise<T | undefined>,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
   everyMs = 20,
 ): Promise<T> {
   const end = performance.now() + timeoutMs;

@@ -1,116 +1,78 @@
 /**
- * The ledger of tenant A in the lab: made by `abs ledger init`, its master a process of its own on
- * the switch, its validators nodes of the VMs' agents. Contracts are agreed before the story
- * begins. Everything goes by the commands an administrator has; only waiting asks the control
- * sockets (docs/ledger.md "Folders").
+ * The ledger of tenant A in the lab: its master is the manager, its validators are nodes of the
+ * VMs' agents. Everything goes by the commands that are typed on those machines; only waiting asks
+ * the control sockets (docs/ledger.md "Folders").
  */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { fromHex } from "../bytes.ts";
-import type { JsonObject } from "../chain/canonical-json.ts";
-import { contractJson } from "../chain/contract-entry.ts";
-import type { ScId } from "../chain/ledger-units.ts";
-import { secretCommitment } from "../chain/secret-commitment.ts";
-import { AbsError, assert } from "../errors.ts";
+import { AbsError } from "../errors.ts";
 import { askStatus } from "../node/control-server.ts";
-import { MASTER_FOLDER } from "../node/ledger-init.ts";
-import { epochNow } from "../node/ledger-runner.ts";
 import { fileIn } from "../node/node-folder.ts";
-import { PEER_PORT } from "../peer/peer-channel.ts";
-import type { EpochSeconds } from "../units.ts";
-import { type CommandResult, mustRun, runCommand, startBackground, waitFor } from "./command.ts";
-import type { Service } from "./programs.ts";
-import type { IssuedContract } from "./tenant.ts";
-import type { VmPlan } from "./topology.ts";
+import { waitFor } from "./command.ts";
+import type { LabManager } from "./lab-manager.ts";
+import { MANAGER, TENANT_A } from "./lab-plan.ts";
+import type { Machine } from "./machine.ts";
 
-const YEAR_SECONDS = 365 * 24 * 3600;
-const AGREED_TIMEOUT_MS = 20_000;
+const AGREED_TIMEOUT_MS = 60_000;
+export const MASTER = MANAGER.name;
+const FOLDERS = {
+  agent: "/var/lib/abs/agent",
+  master: `/var/lib/abs/manager/ledgers/${TENANT_A}`,
+} as const;
 
-export interface LedgerPlan {
-  /** The program and leading arguments that make `abs`. */
-  readonly abs: readonly string[];
-  readonly directory: string;
-  readonly tenant: string;
-  readonly master: VmPlan;
-  readonly validators: readonly VmPlan[];
-}
-
-/** What a running node says of itself; undefined: it does not answer. */
+/** What a running node says of itself. */
 export interface NodeStatus {
   readonly height: number;
   readonly block_hash: string;
-  /** Of a master: contracts and records that wait for a block. */
-  readonly waiting?: number;
-  readonly peers: readonly { readonly node_id: string; readonly is_connected: boolean }[];
+  readonly committee: number;
+  readonly quorum: number;
+  readonly reachable: number;
 }
 
 /** One line of `abs ledger blocks --output json`. */
 export interface BlockRow {
   readonly height: number;
-  readonly block_hash: string;
   readonly contracts: number;
   readonly records: number;
   readonly votes: number;
 }
 
+/** One line of `abs ledger contracts --output json`. */
+export interface ScdRow {
+  readonly "sc-id": string;
+  readonly active: boolean;
+}
+
 export class LabLedger {
-  private constructor(readonly plan: LedgerPlan) {}
+  constructor(
+    private readonly machines: ReadonlyMap<string, Machine>,
+    private readonly manager: LabManager,
+  ) {}
 
-  /** Draws keys and writes the folders of master and validators. */
-  static async init(plan: LedgerPlan): Promise<LabLedger> {
-    const { abs, directory, tenant, master, validators } = plan;
-    mkdirSync(directory, { mode: 0o700 });
-    const place = ["--dir", directory, "--tenant", tenant, "--master", placeOf(master)];
-    const members = validators.map((vm) => `${vm.name}=${placeOf(vm)},vcpu=2,ram=2048`);
-    await mustRun([...abs, "ledger", "init", ...place, ...members]);
-    return new LabLedger(plan);
+  #machine(name: string): Machine {
+    const found = this.machines.get(name);
+    if (found !== undefined) return found;
+    throw new AbsError("LAB_LEDGER", `${name} is no machine of the lab.`);
   }
 
+  #folder(name: string): string {
+    return name === MASTER ? FOLDERS.master : FOLDERS.agent;
+  }
+
+  /** A node's folder, outside of its machine. */
   folder(name: string): string {
-    return `${this.plan.directory}/${name}`;
+    return this.#machine(name).path(this.#folder(name));
   }
 
-  /** `wrap` brings a command onto the master's machine. */
-  async startMaster(wrap: (command: readonly string[]) => string[]): Promise<Service> {
-    const directory = this.folder(MASTER_FOLDER);
-    const run = [...this.plan.abs, "ledger", "master", "run", "--dir", directory];
-    const command = wrap([...run, "--events", `${directory}/events.ndjson`]);
-    const process = startBackground(command, { logFile: `${directory}/log`, directory });
-    const service = {
-      vm: this.plan.master.name,
-      name: "ledger",
-      port: PEER_PORT,
-      process,
-      directory,
-    };
-    let code: number | undefined;
-    void process.exited.then((ended) => {
-      code = ended;
-    });
-    await waitFor("the ledger's master", async () => {
-      if (code !== undefined) throw new AbsError("LAB_LEDGER", `The master: ${process.output()}`);
-      return await this.status(MASTER_FOLDER);
-    });
-    return service;
-  }
-
-  /** Brings contracts onto the ledger, and waits until every node in `validators` has them. */
-  async issue(contracts: readonly IssuedContract[], commitments: "right" | "wrong"): Promise<void> {
-    const file = this.folder("contracts.json");
-    const entries = contracts.map((contract) => ledgerEntry(contract, commitments));
-    writeFileSync(file, JSON.stringify({ contracts: entries, records: [] }));
-    const names = this.plan.validators.map((vm) => vm.name);
-    await this.until(names, (status) => status.peers.every((peer) => peer.is_connected));
-    const dir = ["--dir", this.folder(MASTER_FOLDER)];
-    await mustRun([...this.plan.abs, "ledger", "propose", file, ...dir]);
-    await this.until(names, (status) => status.height >= 1);
-  }
-
+  /** undefined: it does not run, or not yet. */
   async status(name: string): Promise<NodeStatus | undefined> {
     try {
       return (await askStatus(fileIn(this.folder(name), "control"))) as unknown as NodeStatus;
     } catch {
-      return undefined; // It does not run, or not yet.
+      return undefined;
     }
+  }
+
+  async height(name: string): Promise<number> {
+    return (await this.status(name))?.height ?? 0;
   }
 
   /** Waits until each of these nodes answers so. */
@@ -131,53 +93,37 @@ export class LabLedger {
     );
   }
 
-  /** `abs ledger …` with the folder of `name`. */
-  async command(name: string, words: readonly string[], timeoutMs?: number) {
-    const command = [...this.plan.abs, "ledger", ...words, "--dir", this.folder(name)];
-    return await runCommand(command, timeoutMs === undefined ? {} : { timeoutMs });
+  /** `abs ledger …` on the machine of `name`, with its folder; what it prints is read as JSON. */
+  async ask<T>(name: string, words: string): Promise<T> {
+    const line = `abs ledger ${words} --dir ${this.#folder(name)} --output json`;
+    return JSON.parse(await this.#machine(name).type(line)) as T;
   }
 
-  /** As command(), but what it prints is read as JSON. */
-  async ask<T>(name: string, words: readonly string[]): Promise<T> {
-    const result = await this.command(name, [...words, "--output", "json"]);
-    if (result.code === 0) return JSON.parse(result.stdout) as T;
-    throw new AbsError("LAB_LEDGER", `\`${result.command}\`: ${result.stderr.trim()}`);
+  /** SC-IDs in force, by the replica of `name`. */
+  async active(name: string): Promise<string[]> {
+    const rows = await this.ask<readonly ScdRow[]>(name, "contracts");
+    return rows.filter((row) => row.active).map((row) => row["sc-id"]);
   }
 
-  /** `abs ledger contract create` at the master; secret and all, it is of no use to anybody. */
-  async create(waitSeconds: number): Promise<CommandResult> {
-    const words = ["contract", "create", "--wait", String(waitSeconds), "--output", "json"];
-    return await this.command(MASTER_FOLDER, words, 1_000 * waitSeconds + 5_000);
+  /** A new contract of the manager's; its SC-ID. */
+  async issue(): Promise<string> {
+    return await this.manager.type(`abs manager contract issue --tenant ${TENANT_A}`);
   }
-}
 
-function placeOf(vm: VmPlan): string {
-  return `${vm.ipv4}:${PEER_PORT}`;
-}
-
-/** The contract as the master proposes it; everyone of the tenant may use it. */
-export function ledgerEntry(
-  { terms, scId, secret }: IssuedContract,
-  commitments: "right" | "wrong",
-): JsonObject {
-  const bytes = fromHex(secret);
-  assert(bytes !== undefined, "a drawn secret is hex");
-  const committed = commitments === "right" ? bytes : new Uint8Array(bytes.length);
-  const now = epochNow();
-  return contractJson({
-    scId: scId as ScId,
-    encryptionAlgo: "aes-128-gcm",
-    hashAlgo: "sha256",
-    quickmode: terms.quickmode ?? false,
-    active: true,
-    scLifetime: (now + 2 * YEAR_SECONDS) as EpochSeconds,
-    keyregen: (now + YEAR_SECONDS) as EpochSeconds,
-    busySeconds: terms.busySeconds ?? 3_600,
-    idleSeconds: terms.idleSeconds ?? 600,
-    protection: terms.protection ?? "integrity",
-    generation: terms.generation ?? 1,
-    secretCommitment: secretCommitment(scId as ScId, terms.generation ?? 1, committed),
-    scope: { agents: [], applications: [], groups: [] },
-    seq: 0,
-  });
+  /** Until each of these replicas has the contract in force, or has it no more. */
+  async untilHeld(
+    names: readonly string[],
+    scId: string,
+    isHeld = true,
+    timeoutMs = AGREED_TIMEOUT_MS,
+  ): Promise<void> {
+    // A replica that is just being repaired says nothing.
+    const isDone = async (name: string) => {
+      const active = await this.active(name).catch(() => undefined);
+      return active?.includes(scId) === isHeld;
+    };
+    const areDone = async () => (await Promise.all(names.map(isDone))).every(Boolean) || undefined;
+    const what = `the contract ${scId.slice(0, 8)}… ${isHeld ? "on" : "off"} the ledger`;
+    await waitFor(what, areDone, timeoutMs, 100);
+  }
 }

@@ -6,24 +6,29 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { ownCommand } from "../agent/own-command.ts";
 import { AbsError, messageOf } from "../errors.ts";
-import { agentStatus } from "./agents.ts";
-import { isRunning, needPrograms } from "./command.ts";
-import { LabLedger } from "./lab-ledger.ts";
+import { isRunning, mustRun, needPrograms } from "./command.ts";
+import type { TypedLine } from "./five-commands.ts";
 import {
   APP1_USER,
   APP2_USER,
   CLOSED_PORT,
   DEFAULT_SETTINGS,
   type LabSettings,
-  labTenants,
   MANAGER,
   REDIS_PORT,
+  TENANT_A,
+  TENANT_B,
+  THIEF,
   VMS,
 } from "./lab-plan.ts";
+import { atPrompt, haltMachines } from "./machine.ts";
+import { Lab } from "./managed-lab.ts";
 import { PACKAGES, startRedis } from "./programs.ts";
 import { removeSite, Site } from "./site.ts";
-import { inVm, namespaceOf, namespacesOf, processesIn, type VmPlan } from "./topology.ts";
+import { namespaceOf, namespacesOf, processesIn, type VmPlan } from "./topology.ts";
 
+const MANAGER_PORT = 7022;
+const STATUS_TIMEOUT_MS = 5_000;
 const NAME_CHARACTERS = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
 
 /** A VM as `status` shows it. */
@@ -33,7 +38,8 @@ export interface VmRecord {
   readonly namespace: string;
   readonly ipv4: string;
   readonly ipv6: string;
-  /** Process number of its agent; 0 when it has none. */
+  /** Process number of its first process. */
+  readonly pid: number;
   readonly agentPid: number;
 }
 
@@ -88,18 +94,15 @@ export function checkMachine(): void {
   }
 }
 
-/** A lab that is up. */
-export interface Lab {
-  readonly site: Site;
-  /** Of tenant A; undefined where the VMs have no agents. */
-  readonly ledger: LabLedger | undefined;
-}
-
 /**
  * Brings a lab up. What a killed one of that name left is removed first; one that is in use is not
  * touched.
  */
-export async function labUp(name: string, settings: LabSettings = DEFAULT_SETTINGS): Promise<Lab> {
+export async function labUp(
+  name: string,
+  settings: LabSettings = DEFAULT_SETTINGS,
+  tell: (typed: TypedLine) => void = () => {},
+): Promise<Lab> {
   checkMachine();
   refuseInUse(name);
   await labDown(name);
@@ -107,64 +110,40 @@ export async function labUp(name: string, settings: LabSettings = DEFAULT_SETTIN
   mkdirSync(directory, { mode: 0o711 });
   writeFileSync(ownerFile(name), processMark(process.pid));
   try {
-    return await bringUp(name, directory, settings);
+    return await bringUp(name, settings, tell);
   } catch (thrown) {
+    await haltMachines(directory);
     await removeSite(labPrefix(name), directory);
     throw thrown;
   }
 }
 
-async function bringUp(name: string, directory: string, settings: LabSettings): Promise<Lab> {
-  const tenants = labTenants(settings, ledgerDirectory(directory));
-  const ledger = settings.agents === "run" ? await initLedger(directory, settings) : undefined;
+async function bringUp(
+  name: string,
+  settings: LabSettings,
+  tell: (typed: TypedLine) => void,
+): Promise<Lab> {
   const site = await Site.open({
     prefix: labPrefix(name),
-    directory,
+    directory: labDirectory(name),
     abs: ownCommand(),
-    tenants,
-    machines: [MANAGER],
-    agents: settings.agents,
-    onStop: settings.onStop,
+    tenants: [],
+    vms: Object.values(VMS),
+    machines: [MANAGER, THIEF],
   });
   try {
-    await Promise.all([
+    const [lab] = await Promise.all([
+      Lab.open(site, settings, tell),
       site.keep(startRedis(site.host("db"), REDIS_PORT, [APP1_USER])),
       site.keep(startRedis(site.host("db"), CLOSED_PORT, [APP1_USER])),
       site.keep(startRedis(site.host("cache"), REDIS_PORT, [APP2_USER])),
-      ...(ledger === undefined ? [] : [startLedger(site, ledger, settings)]),
     ]);
-    for (const vm of settings.ledger.stopped) await site.agent(vm).stop();
-    writeFileSync(recordFile(name), `${JSON.stringify(recordOf(name, site), null, 2)}\n`);
-    return { site, ledger };
+    writeFileSync(recordFile(name), `${JSON.stringify(recordOf(name, lab), null, 2)}\n`);
+    return lab;
   } catch (thrown) {
     await site.close();
     throw thrown;
   }
-}
-
-/** Folders of the ledger's nodes, by VM and `master`. */
-export function ledgerDirectory(directory: string): string {
-  return `${directory}/ledger`;
-}
-
-async function initLedger(directory: string, { ledger }: LabSettings): Promise<LabLedger> {
-  return await LabLedger.init({
-    abs: ownCommand(),
-    directory: ledgerDirectory(directory),
-    tenant: "tenant-a",
-    master: MANAGER,
-    validators: ledger.validators.map((name) => VMS[name]),
-  });
-}
-
-async function startLedger(
-  site: Site,
-  ledger: LabLedger,
-  { ledger: settings }: LabSettings,
-): Promise<void> {
-  if (settings.master === "none") return;
-  await site.keep(ledger.startMaster((command) => site.inside(MANAGER.name, command)));
-  await ledger.issue(site.options.tenants[0]?.contracts ?? [], settings.commitments);
 }
 
 function refuseInUse(name: string): void {
@@ -197,28 +176,35 @@ function ownerFile(name: string): string {
   return `${labDirectory(name)}/owner`;
 }
 
-function recordOf(name: string, site: Site): LabRecord {
-  const { prefix, directory, tenants, machines = [] } = site.options;
+function recordOf(name: string, lab: Lab): LabRecord {
+  const { prefix, directory, machines = [] } = lab.site.options;
   const machineOf = ({ name: vm, ipv4, ipv6 }: VmPlan) => ({
     name: vm,
     namespace: namespaceOf(prefix, vm),
     ipv4,
     ipv6,
+    pid: lab.machine(vm).pid,
   });
-  const vms = tenants.flatMap((tenant) =>
-    tenant.plan.agents.map(({ vm }) => ({
-      ...machineOf(vm),
-      tenant: tenant.plan.name,
-      agentPid: site.agents().find((agent) => agent.launch.vm === vm.name)?.pid ?? 0,
-    })),
-  );
-  const services = site.services().map((service) => ({
+  const agents = lab.agents();
+  const hasAgent = ({ name: vm }: VmPlan) => agents.some((agent) => agent.vm === vm);
+  const vms = lab.site.vms.filter(hasAgent).map((vm) => ({
+    ...machineOf(vm),
+    tenant: vm.name === VMS.other.name && !lab.settings.otherIsTenantA ? TENANT_B : TENANT_A,
+    agentPid: lab.agent(vm.name).pid,
+  }));
+  const bare = [...lab.site.vms.filter((vm) => !hasAgent(vm)), ...machines];
+  const services = lab.site.services().map((service) => ({
     vm: service.vm,
     name: `${service.name}-${service.port}`,
     pid: service.process.pid,
     port: service.port,
   }));
-  return { name, directory, vms, machines: machines.map(machineOf), services };
+  const { pid } = lab.manager;
+  const manager = { vm: MANAGER.name, name: "manager", pid, port: MANAGER_PORT };
+  return {
+    ...{ name, directory, vms, machines: bare.map(machineOf) },
+    services: pid === 0 ? services : [...services, manager],
+  };
 }
 
 function recordFile(name: string): string {
@@ -250,7 +236,7 @@ export function isWhole(record: LabRecord): boolean {
 export function commandInVm(record: LabRecord, vm: string, command: readonly string[]): string[] {
   const machines = [...record.vms, ...record.machines];
   const found = machines.find((candidate) => candidate.name === vm);
-  if (found !== undefined) return inVm(found.namespace, command);
+  if (found !== undefined) return atPrompt(found.pid, command);
   const names = machines.map((candidate) => candidate.name).join(", ");
   throw new AbsError("LAB_VM", `The lab has no VM \`${vm}\`.`, `Its VMs are ${names}.`);
 }
@@ -260,7 +246,7 @@ export async function labStatus(record: LabRecord) {
   const vms = await Promise.all(
     record.vms.map(async (vm) => {
       const running = vm.agentPid > 0 && isRunning(vm.agentPid);
-      return { ...vm, running, agent: running ? await statusOf(record, vm) : null };
+      return { ...vm, running, agent: running ? await statusOf(vm) : null };
     }),
   );
   const services = record.services.map((service) => ({
@@ -271,9 +257,11 @@ export async function labStatus(record: LabRecord) {
   return { name, directory, vms, machines, services };
 }
 
-async function statusOf(record: LabRecord, vm: VmRecord): Promise<unknown> {
+async function statusOf(vm: VmRecord): Promise<unknown> {
   try {
-    return await agentStatus(ownCommand(), `${record.directory}/${vm.name}`);
+    const line = ["abs", "agent", "status", "--output", "json"];
+    const result = await mustRun(atPrompt(vm.pid, line), { timeoutMs: STATUS_TIMEOUT_MS });
+    return JSON.parse(result.stdout);
   } catch (thrown) {
     return { error: messageOf(thrown) };
   }
@@ -293,6 +281,7 @@ export async function labDown(name: string): Promise<boolean> {
   for (const pid of agents) endQuietly(pid);
   const end = performance.now() + STOP_GRACE_MS;
   while (agents.some(isRunning) && performance.now() < end) await Bun.sleep(20);
+  await haltMachines(directory);
   await removeSite(prefix, directory);
   return there;
 }

@@ -27,7 +27,10 @@ export interface SiteOptions {
   readonly directory: string;
   /** The program and leading arguments that make `abs`. */
   readonly abs: readonly string[];
+  /** Whose agents are started from files. */
   readonly tenants: readonly Tenant[];
+  /** VMs whose agents somebody else starts. */
+  readonly vms?: readonly VmPlan[];
   /** On the switch as well, without an agent. */
   readonly machines?: readonly VmPlan[];
   /** "none": the wires and programs only. */
@@ -45,11 +48,13 @@ export class Site {
   readonly #agents = new Map<string, LabAgent>();
   readonly #services: Service[] = [];
   readonly #taps: Tap[] = [];
+  readonly #closing: (() => Promise<unknown>)[] = [];
   #ports = new Map<string, number>();
 
   private constructor(options: SiteOptions) {
     this.options = options;
-    this.vms = options.tenants.flatMap((tenant) => tenant.plan.agents.map((agent) => agent.vm));
+    const { tenants, vms = [] } = options;
+    this.vms = [...tenants.flatMap(({ plan }) => plan.agents.map((agent) => agent.vm)), ...vms];
   }
 
   /** Makes the site; when that fails half way, nothing of it stays. */
@@ -83,15 +88,18 @@ export class Site {
     await Promise.all([...this.#agents.values()].map((agent) => agent.ready()));
   }
 
-  /** Starts the agent of a VM that has none; wait for its ready(). */
-  startAgent(vm: string, provisioning: Provisioning): LabAgent {
+  /**
+   * Starts the agent of a VM that has none; wait for its ready(). Without a provisioning it has the
+   * file in its directory: enrolment wrote it.
+   */
+  startAgent(vm: string, provisioning?: Provisioning): LabAgent {
     const { prefix, directory, abs, inside, onStop, more } = this.options;
     const agent = LabAgent.start({
       vm,
       namespace: namespaceOf(prefix, vm),
       abs,
       directory: `${directory}/${vm}`,
-      provisioning,
+      ...(provisioning === undefined ? {} : { provisioning }),
       ...(inside === undefined ? {} : { inside }),
       ...(onStop === undefined ? {} : { onStop }),
       ...(more === undefined ? {} : { more: more(vm) }),
@@ -157,6 +165,11 @@ export class Site {
     return started;
   }
 
+  /** Called by close(), after the agents have ended. */
+  onClose(end: () => Promise<unknown>): void {
+    this.#closing.push(end);
+  }
+
   tapSwitch(): Tap {
     const names = this.vms.map((vm) => vm.name);
     return this.#keepTap(Tap.atSwitch(this.options.prefix, names));
@@ -183,6 +196,7 @@ export class Site {
     for (const tap of this.#taps) tap.close();
     await Promise.all(this.#services.map((service) => service.process.stop()));
     await Promise.all([...this.#agents.values()].map((agent) => agent.stop()));
+    await Promise.all(this.#closing.map((end) => end()));
     await removeSite(this.options.prefix, this.options.directory);
   }
 }

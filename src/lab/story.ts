@@ -4,21 +4,27 @@
  */
 import { AbsError, messageOf } from "../errors.ts";
 import { type Check, type Observed, StoryContext } from "./check.ts";
-import { contractDeactivated, scdTampered, sessionsOnLedger } from "./checks-contracts.ts";
+import { contractExpired, scdTampered, sessionsOnLedger } from "./checks-contracts.ts";
 import { INJECTED_CHECKS } from "./checks-injected.ts";
 import { bothBack, ledgerAgreed, oneStopped, twoStopped } from "./checks-ledger.ts";
 import { DEATH_CHECKS, LOCAL_CHECKS } from "./checks-local.ts";
+import { MANAGER_CHECKS } from "./checks-manager.ts";
+import { JOIN_CHECKS, LEAVE_CHECKS, START_CHECKS } from "./checks-members.ts";
 import { PROGRAM_CHECKS } from "./checks-programs.ts";
-import type { Lab } from "./lab.ts";
+import type { Lab } from "./managed-lab.ts";
 
 /** In the order they are told; those in which agents end come last since they change the lab. */
 export const CHECKS: readonly Check[] = [
+  ...START_CHECKS,
   ...PROGRAM_CHECKS,
   ...INJECTED_CHECKS,
   ...LOCAL_CHECKS,
+  ...JOIN_CHECKS,
+  ...MANAGER_CHECKS,
+  ...LEAVE_CHECKS,
   ledgerAgreed,
   sessionsOnLedger,
-  contractDeactivated,
+  contractExpired,
   oneStopped,
   scdTampered,
   twoStopped,

@@ -1,6 +1,6 @@
 /**
- * A tenant as the lab and the e2e tests describe it, and the static provisioning of each of its
- * agents made from that: keys drawn, tags and contracts issued, what enrolment will do later.
+ * A tenant as e2e tests and benches describe it that have no manager, and the static provisioning
+ * of each of its agents made from that: keys drawn, tags and contracts issued.
  * The file's format is docs/provisioning.md; secrets exist only in these objects and those files.
  */
 import { randomUUID } from "node:crypto";
@@ -30,8 +30,6 @@ export interface AgentPlan {
   readonly stage?: "observe" | "warn" | "enforce";
   readonly carrier?: "ip" | "udp";
   readonly vlans?: readonly number[];
-  /** Folder of its node of the ledger, which then has its contracts; this file has the secrets. */
-  readonly ledgerDirectory?: string;
   /** Addresses beside the VM's own two, for VLANs. */
   readonly moreAddresses?: readonly string[];
   readonly policy: {
@@ -118,7 +116,7 @@ export class Tenant {
       peers: this.plan.agents
         .filter((peer) => peer.vm.name !== vm)
         .map((peer) => this.peerEntry(peer.vm.name)),
-      ...contractsOf(this.contracts, agent.ledgerDirectory),
+      contracts: this.contracts.map(wholeContract),
       signatures: this.#signatures,
       policy: {
         version: 1,
@@ -159,20 +157,6 @@ export class Tenant {
 
 function addressesOf({ vm, moreAddresses }: AgentPlan): string[] {
   return [vm.ipv4, vm.ipv6, ...(moreAddresses ?? [])];
-}
-
-/** With a ledger, terms and states are there: the file has only what the ledger must not hold. */
-function contractsOf(
-  contracts: readonly IssuedContract[],
-  ledgerDirectory: string | undefined,
-): Provisioning {
-  if (ledgerDirectory === undefined) return { contracts: contracts.map(wholeContract) };
-  const secrets = contracts.map(({ terms, scId, secret }) => ({
-    "sc-id": scId,
-    generation: terms.generation ?? 1,
-    secret,
-  }));
-  return { ledger: { directory: ledgerDirectory }, contracts: secrets };
 }
 
 function wholeContract({ terms, scId, secret }: IssuedContract): Provisioning {

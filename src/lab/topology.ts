@@ -128,10 +128,14 @@ export function namespacesOf(prefix: string): string[] {
   }
 }
 
-/** Process numbers of everything that runs in a namespace. */
+/**
+ * Process numbers of everything that runs in a namespace. Not ours: who lists one while its own
+ * thread is in there for a moment (`withNamespace`) is a visitor, and what is listed may be killed.
+ */
 export async function processesIn(namespace: string): Promise<number[]> {
   const listed = await runCommand(["ip", "netns", "pids", namespace]);
-  return listed.stdout.split("\n").filter(Boolean).map(Number);
+  const pids = listed.stdout.split("\n").filter(Boolean).map(Number);
+  return pids.filter((pid) => pid !== process.pid);
 }
 
 /**
@@ -151,7 +155,7 @@ export async function destroyTopology(prefix: string): Promise<void> {
   for (const namespace of namespaces) await runCommand(["ip", "netns", "delete", namespace]);
 }
 
-function killQuietly(pid: number): void {
+export function killQuietly(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {

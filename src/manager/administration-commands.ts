@@ -1,20 +1,21 @@
 /** Commands about the manager itself and its administrators. docs/manager.md "Commands". */
 import { toHex } from "../bytes.ts";
-import { fingerprintOf, parsePublicLine, publicLineOf, sshPublicKey } from "../ssh/ssh-keys.ts";
-import type { AdminCommand } from "./admin-command.ts";
+import { fingerprintOf, parsePublicLine, publicLineOf } from "../ssh/ssh-keys.ts";
+import { adminCommand } from "./admin-command.ts";
 import { ADMIN_ROLES } from "./administrators.ts";
-import { nameOf, oneOf, optionWrong, tableText, timeText, wholeNumber } from "./command-values.ts";
+import { choice, named, reference, text, whole } from "./command-schemas.ts";
+import { optionWrong, tableText, timeText } from "./command-values.ts";
 
-const status: AdminCommand = {
+const status = adminCommand({
   name: "status",
   description: "what the manager is and has; the host key to give to administrators",
   role: "viewer",
-  words: [],
-  options: {},
-  run(_words, { state, counts }) {
-    const { place, hostSeed, keys } = state.manager;
-    const hostKey = sshPublicKey(hostSeed);
-    const agents = state.nodes.list().filter((node) => node.state === "enrolled").length;
+  http: { method: "GET", path: "/status" },
+  input: {},
+  run(_input, { state, counts }) {
+    const { place, keys } = state.manager;
+    const hostKey = state.manager.hostKey.publicKey;
+    const agents = state.nodes.enrolled().length;
     const value = {
       ...{ address: place.host, port: place.port, host_key: fingerprintOf(hostKey) },
       known_hosts: `[${place.host}]:${place.port} ${publicLineOf(hostKey, "")}`,
@@ -25,72 +26,72 @@ const status: AdminCommand = {
     const lines = Object.entries(value).map(([name, field]) => `${name.padEnd(13)}${field}`);
     return { value, text: lines.join("\n") };
   },
-};
+});
 
-const adminAdd: AdminCommand = {
+const adminAdd = adminCommand({
   name: "admin add",
   description: "an administrator and the Ed25519 key to log in with",
   role: "administrator",
   words: ["name"],
-  options: {
-    "ssh-key": { type: "string", required: true, description: "line of an id_ed25519.pub" },
-    role: { type: "string", default: "administrator", description: ADMIN_ROLES.join(", ") },
+  http: { method: "POST", path: "/administrators" },
+  input: {
+    name: named("what the records call it"),
+    ssh_key: text("line of an id_ed25519.pub"),
+    role: choice(ADMIN_ROLES, { fallback: "administrator" }),
   },
-  run(words, { state }) {
-    const line = parsePublicLine(words.text("ssh-key") ?? "");
+  run({ name, ssh_key, role }, { state }) {
+    const line = parsePublicLine(ssh_key);
     if (line === undefined) {
       const remedy = "Give the line of a .pub file: ssh-ed25519 AAAA…; `ssh-keygen -t ed25519`.";
       throw optionWrong("--ssh-key is no Ed25519 key.", remedy);
     }
-    const name = nameOf("administrator", words.rest[0] ?? "");
-    const role = oneOf("--role", words.text("role") ?? "", ADMIN_ROLES);
     const sshPub = toHex(line.publicKey);
     state.administrators.add({ name, role, sshPub, now: state.now() });
     const fingerprint = fingerprintOf(line.publicKey);
     return { value: { name, role, fingerprint }, text: `${name} (${role}) ${fingerprint}` };
   },
-};
+});
 
-const adminList: AdminCommand = {
+const adminList = adminCommand({
   name: "admin list",
   description: "all administrators",
   role: "viewer",
-  words: [],
-  options: {},
-  run(_words, { state }) {
+  http: { method: "GET", path: "/administrators" },
+  input: {},
+  run(_input, { state }) {
     const rows = state.administrators.list().map(({ name, role, sshPub }) => ({
       ...{ name, role, fingerprint: fingerprintOf(Uint8Array.fromHex(sshPub)) },
     }));
     return { value: rows, text: tableText(rows) };
   },
-};
+});
 
-const adminRemove: AdminCommand = {
+const adminRemove = adminCommand({
   name: "admin remove",
   description: "its key lets nobody in any more",
   role: "administrator",
   words: ["name"],
-  options: {},
-  run(words, { state, cutAdministrator }) {
-    const { name } = state.administrators.remove(words.rest[0] ?? "");
+  http: { method: "DELETE", path: "/administrators/{name}" },
+  input: { name: reference("of the administrator") },
+  run(input, { state, cutAdministrator }) {
+    const { name } = state.administrators.remove(input.name);
     cutAdministrator(name);
     return { value: { removed: name }, text: `${name} is removed` };
   },
-};
+});
 
-const audit: AdminCommand = {
+const audit = adminCommand({
   name: "audit",
   description: "who changed what, newest first",
   role: "viewer",
-  words: [],
-  options: { count: { type: "string", default: "50", description: "how many" } },
-  run(words, { state }) {
-    const count = wholeNumber("--count", words.text("count") ?? "", 1, 100_000);
+  http: { method: "GET", path: "/audit" },
+  input: { count: whole(1, 100_000, "how many", 50) },
+  run({ count }, { state }) {
     const rows = state.audit.list(count).map(({ at, ...entry }) => ({
       ...{ at: timeText(at), ...entry },
     }));
     return { value: rows, text: tableText(rows) };
   },
-};
+});
 
 export const ADMINISTRATION_COMMANDS = [status, adminAdd, adminList, adminRemove, audit];

@@ -28,6 +28,11 @@ export class Administrators {
     return query.all() as Administrator[];
   }
 
+  find(name: string): Administrator | undefined {
+    const query = this.database.query(`SELECT ${COLUMNS} FROM administrator WHERE name = ?`);
+    return (query.get(name) as Administrator | null) ?? undefined;
+  }
+
   ofKey(sshPub: string): Administrator | undefined {
     const query = this.database.query(`SELECT ${COLUMNS} FROM administrator WHERE ssh_pub = ?`);
     return (query.get(sshPub) as Administrator | null) ?? undefined;

@@ -1,15 +1,30 @@
 /** Commands about agents: the mapping service as an administrator sees it. docs/manager.md. */
+import { type Static, type TObject, Type } from "typebox";
 import { decodeSignedCertificate } from "../chain/identity-certificate.ts";
 import { AbsError } from "../errors.ts";
-import type { AdminCommand, CommandContext, CommandWords } from "./admin-command.ts";
-import { namesOf, oneOf, optionWrong, tableText, timeText, wholeNumber } from "./command-values.ts";
+import { adminCommand, type CommandContext } from "./admin-command.ts";
+import {
+  choice,
+  flag,
+  named,
+  names,
+  reference,
+  references,
+  sortedNames,
+  text,
+  whole,
+} from "./command-schemas.ts";
+import { optionWrong, tableText, timeText } from "./command-values.ts";
 import { type MappedNode, MODES, type NodeChange, STAGES } from "./mapping-service.ts";
 
 const GROUPS_MAX = 32;
 
 /** By name within its tenant, or by node id anywhere. */
-function agentOf(name: string, words: CommandWords, { state }: CommandContext): MappedNode {
-  const tenant = words.text("tenant");
+export function agentOf(
+  name: string,
+  tenant: string | undefined,
+  { state }: Pick<CommandContext, "state">,
+): MappedNode {
   const byId = state.nodes.find(name);
   if (byId !== undefined && (tenant === undefined || byId.tenant === tenant)) return byId;
   const tenants = tenant === undefined ? state.tenants.list() : [state.tenants.need(tenant)];
@@ -23,26 +38,23 @@ function agentOf(name: string, words: CommandWords, { state }: CommandContext): 
   );
 }
 
-const anyTenant = {
-  type: "string",
-  description: "name of the tenant, if several have it",
-} as const;
+const oneAgent = {
+  agent: reference("name or node id"),
+  tenant: Type.Optional(named("name of the tenant, if several have it")),
+};
+const ofTenant = Type.Optional(named("of this tenant only"));
 
-const list: AdminCommand = {
+const list = adminCommand({
   name: "agents list",
   description: "all agents, or those of one tenant",
   role: "viewer",
-  words: [],
-  options: {
-    tenant: { type: "string", description: "of this tenant only" },
-    revoked: { type: "boolean", description: "revoked ones too" },
-  },
-  run(words, { state }) {
-    const tenant = words.text("tenant");
+  http: { method: "GET", path: "/agents" },
+  input: { tenant: ofTenant, revoked: Type.Optional(flag("revoked ones too")) },
+  run({ tenant, revoked }, { state }) {
     if (tenant !== undefined) state.tenants.need(tenant);
     const nodes = state.nodes
       .list(tenant)
-      .filter((node) => words.flag("revoked") || node.state !== "revoked");
+      .filter((node) => revoked === true || node.state !== "revoked");
     const versions = new Map(state.tenants.list().map(({ name, version }) => [name, version]));
     const rows = nodes.map((node) => ({
       ...{ tenant: node.tenant, name: node.name, mode: node.mode, stage: node.stage },
@@ -55,7 +67,7 @@ const list: AdminCommand = {
     }));
     return { value: rows, text: tableText(rows) };
   },
-};
+});
 
 function describe(node: MappedNode, { state }: CommandContext) {
   const read = decodeSignedCertificate(node.certificate);
@@ -63,7 +75,12 @@ function describe(node: MappedNode, { state }: CommandContext) {
   return {
     ...{ node: node.nodeId, tenant: node.tenant, name: node.name, state: node.state },
     ...{ mode: node.mode, stage: node.stage, groups: node.groups, tags: node.tags },
-    ...{ addresses: node.addresses, carrier: node.carrier, peer_port: node.peerPort },
+    ...{
+      addresses: node.addresses,
+      macs: node.macs,
+      carrier: node.carrier,
+      peer_port: node.peerPort,
+    },
     ...{ trust_level: node.trustLevel, vcpu: node.vcpu, ram_mib: node.ramMib },
     capabilities: node.capabilities,
     ...{ enrolled: timeText(node.enrolledAt), last_seen: timeText(node.lastSeen) },
@@ -78,61 +95,61 @@ function describe(node: MappedNode, { state }: CommandContext) {
   };
 }
 
-const show: AdminCommand = {
+const show = adminCommand({
   name: "agents show",
   description: "all that is known of one agent",
   role: "viewer",
   words: ["agent"],
-  options: { tenant: anyTenant },
-  run(words, context) {
-    const value = describe(agentOf(words.rest[0] ?? "", words, context), context);
+  http: { method: "GET", path: "/agents/{agent}" },
+  input: oneAgent,
+  run({ agent, tenant }, context) {
+    const value = describe(agentOf(agent, tenant, context), context);
     const lines = Object.entries(value).map(([name, field]) => {
       return `${name.padEnd(18)}${Array.isArray(field) ? field.join(", ") || "-" : field}`;
     });
     return { value, text: lines.join("\n") };
   },
+});
+
+const changes = {
+  mode: Type.Optional(choice(MODES)),
+  stage: Type.Optional(choice(STAGES)),
+  group: Type.Optional(names("its groups from now on", GROUPS_MAX)),
+  trust: Type.Optional(whole(0, 100, "trust level, 0 to 100")),
 };
 
-function changeOf(words: CommandWords): NodeChange {
-  const text = (name: string) => words.text(name);
-  const [mode, stage, trust] = [text("mode"), text("stage"), text("trust")];
-  const groups = words.texts("group");
+function changeOf({ mode, stage, group = [], trust }: Static<TObject<typeof changes>>): NodeChange {
   const change: NodeChange = {
-    ...(mode === undefined ? {} : { mode: oneOf("--mode", mode, MODES) }),
-    ...(stage === undefined ? {} : { stage: oneOf("--stage", stage, STAGES) }),
-    ...(trust === undefined ? {} : { trustLevel: wholeNumber("--trust", trust, 0, 100) }),
-    ...(groups.length === 0 ? {} : { groups: namesOf("group", groups, GROUPS_MAX) }),
+    ...(mode === undefined ? {} : { mode }),
+    ...(stage === undefined ? {} : { stage }),
+    ...(trust === undefined ? {} : { trustLevel: trust }),
+    ...(group.length === 0 ? {} : { groups: sortedNames(group) }),
   };
   if (Object.keys(change).length > 0) return change;
   throw optionWrong("Nothing is to be set.", "Give --mode, --stage, --group or --trust.");
 }
 
-const set: AdminCommand = {
+const set = adminCommand({
   name: "agents set",
   description: "change mode, stage, groups or trust level of one agent (--agent) or all (--all)",
   role: "operator",
-  words: [],
-  options: {
-    agent: { type: "string", multiple: true, description: "name or node id" },
-    all: { type: "boolean", description: "every agent, of --tenant if it is given" },
-    tenant: { type: "string", description: "of this tenant only" },
-    mode: { type: "string", description: MODES.join(" or ") },
-    stage: { type: "string", description: STAGES.join(", ") },
-    group: { type: "string", multiple: true, description: "its groups from now on" },
-    trust: { type: "string", description: "trust level, 0 to 100" },
+  http: { method: "PATCH", path: "/agents" },
+  input: {
+    agent: Type.Optional(references("name or node id")),
+    all: Type.Optional(flag("every agent, of --tenant if it is given")),
+    tenant: ofTenant,
+    ...changes,
   },
-  run(words, context) {
+  run({ agent = [], all = false, tenant, ...asked }, context) {
     const { state } = context;
-    const change = changeOf(words);
-    const names = words.texts("agent");
-    if ((names.length === 0) === !words.flag("all")) {
+    const change = changeOf(asked);
+    if ((agent.length === 0) === !all) {
       throw optionWrong("Which agents?", "Give --agent NAME, or --all, not both.");
     }
-    const tenant = words.text("tenant");
     if (tenant !== undefined) state.tenants.need(tenant);
-    const nodes = words.flag("all")
-      ? state.nodes.list(tenant).filter((node) => node.state === "enrolled")
-      : names.map((name) => agentOf(name, words, context));
+    const nodes = all
+      ? state.nodes.enrolled(tenant)
+      : agent.map((name) => agentOf(name, tenant, context));
     state.transaction(() => {
       for (const { nodeId } of nodes) state.nodes.change(nodeId, change);
       for (const name of new Set(nodes.map((node) => node.tenant))) state.tenants.countUp(name);
@@ -140,30 +157,29 @@ const set: AdminCommand = {
     for (const name of new Set(nodes.map((node) => node.tenant))) context.ledgers.reconcile(name);
     return { value: { changed: nodes.length }, text: `${nodes.length} changed` };
   },
-};
+});
 
-const revoke: AdminCommand = {
+const revoke = adminCommand({
   name: "agents revoke",
   description: "for good: its connections end, and no other agent speaks with it any more",
   role: "operator",
   words: ["agent"],
-  options: {
-    tenant: anyTenant,
-    reason: { type: "string", default: "by an administrator", description: "for the record" },
-  },
-  run(words, context) {
+  http: { method: "POST", path: "/agents/{agent}/revoke" },
+  input: { ...oneAgent, reason: text("for the record", "by an administrator") },
+  run(input, context) {
     const { state, cutAgent } = context;
-    const { nodeId, tenant, name, state: was } = agentOf(words.rest[0] ?? "", words, context);
+    const { nodeId, tenant, name, state: was } = agentOf(input.agent, input.tenant, context);
     if (was !== "revoked") {
       state.transaction(() => {
-        state.nodes.revoke(nodeId, words.text("reason") ?? "", state.now());
+        state.nodes.revoke(nodeId, input.reason, state.now());
         state.tenants.countUp(tenant);
       });
+      state.forget(nodeId);
       cutAgent(nodeId);
       context.ledgers.reconcile(tenant);
     }
     return { value: { revoked: nodeId }, text: `${name} of ${tenant} is revoked (${nodeId})` };
   },
-};
+});
 
 export const AGENT_COMMANDS = [list, show, set, revoke];

@@ -1,61 +1,88 @@
 /**
- * Who is connected, and what they are told: that their tenant has another version. Not more often
- * than once a second a tenant, as each agent then fetches its whole state: a hundred agents that
- * enrol in one minute must not be a hundred times a hundred states. docs/manager.md "Updates".
+ * Who is connected, and what they are told: that their tenant has another version. Each agent then
+ * fetches its whole state, so a tenant is not told more often than once a second, and where agents
+ * enrol one after another ever more rarely: a hundred that come in one minute must not be a hundred
+ * times a hundred states. docs/manager.md "Updates".
  */
 import type { AgentSession } from "./agent-session.ts";
-import type { Tenants } from "./tenants.ts";
+import type { ChangeKind, Tenants } from "./tenants.ts";
 
 /** A command often changes several things. */
 const FIRST_MS = 100;
 const AGAIN_MS = 1000;
+/** Between two tellings of newcomers, as long as they keep coming. */
+const NEWCOMERS_MS_MAX = 5000;
+
+type Telling = {
+  readonly sessions: Set<AgentSession>;
+  timer: Timer | undefined;
+  dueMs: number;
+  lastMs: number;
+  /** After the last telling, before newcomers are told of. */
+  newcomersMs: number;
+};
 
 export class Announcements {
-  readonly #sessions = new Map<string, Set<AgentSession>>();
-  readonly #timers = new Map<string, Timer>();
-  readonly #lastMs = new Map<string, number>();
+  readonly #tellings = new Map<string, Telling>();
 
   constructor(private readonly tenants: Tenants) {
-    tenants.onChange = (tenant) => this.#plan(tenant);
+    tenants.onChange = (tenant, kind) => this.#plan(tenant, kind);
   }
 
-  /** A session begins; it hears at once what it should have. @returns what ends it */
+  /**
+   * A session begins; it hears at once what it should have, or soon with all others of its tenant.
+   * @returns what ends it
+   */
   join(session: AgentSession): () => void {
-    const { tenant } = session;
-    const sessions = this.#sessions.get(tenant) ?? new Set();
-    this.#sessions.set(tenant, sessions);
-    sessions.add(session);
-    session.announce(this.tenants.need(tenant).version);
-    return () => {
-      sessions.delete(session);
-      if (sessions.size === 0 && this.#sessions.get(tenant) === sessions) {
-        this.#sessions.delete(tenant);
-      }
-    };
+    const telling = this.#tellingOf(session.tenant);
+    telling.sessions.add(session);
+    if (telling.timer === undefined) {
+      session.announce(this.tenants.need(session.tenant).version);
+    }
+    return () => telling.sessions.delete(session);
+  }
+
+  /** The ledger of a tenant may have got further: what waited for it goes on. */
+  followLedger(tenant: string): void {
+    for (const session of this.#tellings.get(tenant)?.sessions ?? []) session.followLedger();
   }
 
   close(): void {
     this.tenants.onChange = () => {};
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
+    for (const { timer } of this.#tellings.values()) clearTimeout(timer);
+    this.#tellings.clear();
   }
 
-  #plan(tenant: string): void {
-    if (this.#timers.has(tenant)) return;
-    const sinceMs = performance.now() - (this.#lastMs.get(tenant) ?? Number.NEGATIVE_INFINITY);
-    const waitMs = Math.max(FIRST_MS, AGAIN_MS - sinceMs);
-    this.#timers.set(
-      tenant,
-      setTimeout(() => this.#tell(tenant), waitMs),
-    );
+  #tellingOf(tenant: string): Telling {
+    const known = this.#tellings.get(tenant);
+    if (known !== undefined) return known;
+    const never = Number.NEGATIVE_INFINITY;
+    const telling: Telling = {
+      ...{ sessions: new Set(), timer: undefined, dueMs: 0, lastMs: never, newcomersMs: AGAIN_MS },
+    };
+    this.#tellings.set(tenant, telling);
+    return telling;
   }
 
-  #tell(tenant: string): void {
-    this.#timers.delete(tenant);
-    this.#lastMs.set(tenant, performance.now());
-    const sessions = this.#sessions.get(tenant);
-    if (sessions === undefined) return;
+  #plan(tenant: string, kind: ChangeKind): void {
+    const telling = this.#tellingOf(tenant);
+    const nowMs = performance.now();
+    const pauseMs = kind === "newcomer" ? telling.newcomersMs : AGAIN_MS;
+    const dueMs = Math.max(nowMs + FIRST_MS, telling.lastMs + pauseMs);
+    if (telling.timer !== undefined && telling.dueMs <= dueMs) return;
+    clearTimeout(telling.timer);
+    telling.dueMs = dueMs;
+    telling.timer = setTimeout(() => this.#tell(tenant, telling), dueMs - nowMs);
+  }
+
+  #tell(tenant: string, telling: Telling): void {
+    const nowMs = performance.now();
+    const isRush = nowMs - telling.lastMs < 2 * telling.newcomersMs;
+    telling.newcomersMs = isRush ? Math.min(NEWCOMERS_MS_MAX, 2 * telling.newcomersMs) : AGAIN_MS;
+    telling.timer = undefined;
+    telling.lastMs = nowMs;
+    if (telling.sessions.size === 0) return;
     const { version } = this.tenants.need(tenant);
-    for (const session of sessions) session.announce(version);
+    for (const session of telling.sessions) session.announce(version);
   }
 }

@@ -26,12 +26,17 @@ export async function askManager(
   words: readonly string[],
   input?: Uint8Array,
 ): Promise<ExecResult> {
-  const client = await SshClient.connect({ user: "admin", ...optionsOf(manager) });
+  const client = await logIn(manager);
   try {
     return await client.execute(words, input);
   } finally {
     client.close();
   }
+}
+
+/** For many commands. @throws AbsError of the connection, of the files */
+export function logIn(manager: { readonly dir: string } | RemoteManager): Promise<SshClient> {
+  return SshClient.connect({ user: "admin", ...optionsOf(manager) });
 }
 
 function optionsOf(

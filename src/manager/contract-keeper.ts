@@ -5,7 +5,7 @@
  * onto the chain, and agents fetch what they need.
  */
 import type { ContractEntry } from "../chain/contract-entry.ts";
-import type { AbsEvent } from "../observe/event-log.ts";
+import type { AbsEvent } from "../observe/event-record.ts";
 import type { EpochSeconds } from "../units.ts";
 import type { ManagerState } from "./manager-state.ts";
 import { ACTIVE_CONTRACTS } from "./tenants.ts";

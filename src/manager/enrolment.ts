@@ -12,12 +12,14 @@ import type { SignedCertificate } from "../chain/identity-certificate.ts";
 import { certificateHash, encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { JsonFields } from "../chain/json-fields.ts";
 import type { Signature } from "../chain/ledger-units.ts";
+import { nodeIdOf } from "../chain/message-signing.ts";
 import { possessionHash } from "../chain/registration.ts";
 import { stateJson } from "../channel/agent-state.ts";
 import {
   challengeJson,
   ENROLMENT_BODY_BYTES_MAX,
   type EnrolmentRequest,
+  issuedJson,
   PROTOCOL_VERSION,
   readBegin,
   readPossession,
@@ -36,6 +38,8 @@ import type { ManagerState } from "./manager-state.ts";
 import { addressTaken, type MappedNode } from "./mapping-service.ts";
 
 const NONCE_BYTES = 32;
+/** Lower case, of one interface: the lowest bit of the first byte is 0. */
+const MAC = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/;
 /** What the ledger's stake is computed from until trusted applications are known. */
 const FIRST_TRUST_LEVEL = 50;
 
@@ -45,6 +49,8 @@ export type EnrolmentSeams = {
   /** Public half of the token that logged in, hexadecimal. */
   readonly tokenPub: string;
   readonly send: (frame: ManagerFrame) => void;
+  /** Within the transaction that makes it an agent. */
+  readonly writeDown: (node: MappedNode) => void;
   readonly enrolled: (node: MappedNode) => void;
   /** Refused: nothing more is said on this channel. */
   readonly failed: (reason: AbsError) => void;
@@ -145,7 +151,8 @@ export class Enrolment {
       throw new AbsError("KEY_TAKEN", what, "Delete the agent's folder and enrol anew.");
     }
     checkAddresses(machine.addresses);
-    const taken = state.nodes.ownerOf(tenant, machine.addresses);
+    checkMacs(machine.macs);
+    const taken = state.nodes.ownerOf(tenant, [...machine.addresses, ...machine.macs]);
     if (taken !== null) throw addressTaken(taken);
     return invitation;
   }
@@ -155,11 +162,11 @@ export class Enrolment {
     const { tenant, tags } = this.#check(request);
     const { chainId } = state.tenants.need(tenant);
     const { keys, machine } = request;
-    const subject = { tenant, chainId, keys, machine, applicationTags: tags, seq: 0 };
+    const nodeId = nodeIdOf(keys.ledgerPub);
+    const subject = { tenant, chainId, nodeId, keys, machine, applicationTags: tags, seq: 0 };
     const signed = state.authority.issue(subject, state.now());
     this.#offered = { request, signed };
-    const hex = encodeSignedCertificate(signed).toHex();
-    this.#send(ENROLMENT.certificate, { signed: hex });
+    this.#send(ENROLMENT.certificate, issuedJson(signed));
   }
 
   #finish({ request, signed }: Offered, possession: Signature): void {
@@ -187,7 +194,8 @@ export class Enrolment {
       };
       state.nodes.add(added);
       state.invitations.use(invitation.number, added.nodeId, now);
-      state.tenants.countUp(tenant);
+      state.tenants.countUp(tenant, "newcomer");
+      this.seams.writeDown(added);
       return added;
     });
     this.#welcome(node);
@@ -224,6 +232,13 @@ function checkAddresses(addresses: readonly string[]): void {
     if (!isUnicast(address)) throw wrongAddress(`${text} is no address of a host on a network`);
     const usual = formatAddress(address);
     if (usual !== text) throw wrongAddress(`${text} must be written ${usual}`);
+  }
+}
+
+/** Those of interfaces, in one form; agents refuse others. */
+function checkMacs(macs: readonly string[]): void {
+  for (const text of macs) {
+    if (!MAC.test(text)) throw wrongAddress(`${text} is no MAC address of an interface`);
   }
 }
 

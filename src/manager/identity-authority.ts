@@ -8,8 +8,7 @@ import {
   type SignedCertificate,
   signCertificate,
 } from "../chain/identity-certificate.ts";
-import type { ChainId } from "../chain/ledger-units.ts";
-import { nodeIdOf } from "../chain/message-signing.ts";
+import type { ChainId, NodeId } from "../chain/ledger-units.ts";
 import type { AgentMachine } from "../channel/enrolment-messages.ts";
 import { type PublicKeys, publicKeysOf } from "../channel/possession.ts";
 import type { OwnKeys } from "../node/node-keys.ts";
@@ -23,6 +22,7 @@ const SKEW_SECONDS = 24 * 3600;
 export type Subject = {
   readonly tenant: string;
   readonly chainId: ChainId;
+  readonly nodeId: NodeId;
   readonly keys: PublicKeys;
   readonly machine: AgentMachine;
   readonly applicationTags: readonly string[];
@@ -50,7 +50,7 @@ export class IdentityAuthority {
     const { keys, machine } = subject;
     const certificate: IdentityCertificate = {
       chainId: subject.chainId,
-      nodeId: nodeIdOf(keys.ledgerPub),
+      nodeId: subject.nodeId,
       ...{ tenant: subject.tenant, roles: ["agent", "validator"] },
       ...{ ledgerPub: keys.ledgerPub, sessionPub: keys.sessionPub },
       ...{ sshPub: keys.sshPub, vrfPub: keys.vrfPub },

@@ -60,9 +60,11 @@ export class Invitations {
     return row === null ? undefined : invitationOf(row as Row);
   }
 
-  /** Newest first. */
-  list(): Invitation[] {
-    const rows = this.database.query("SELECT * FROM invitation ORDER BY number DESC").all();
+  /** Newest first; all, or those of one tenant. */
+  list(tenant?: string): Invitation[] {
+    const where = tenant === undefined ? "" : "WHERE tenant = ?";
+    const query = this.database.query(`SELECT * FROM invitation ${where} ORDER BY number DESC`);
+    const rows = tenant === undefined ? query.all() : query.all(tenant);
     return (rows as Row[]).map(invitationOf);
   }
 

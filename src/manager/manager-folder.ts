@@ -13,6 +13,7 @@ import { privateKeyText, publicLineOf, sshPublicKey } from "../ssh/ssh-keys.ts";
 import { openDatabase } from "../store/database.ts";
 import type { EpochSeconds } from "../units.ts";
 import { Administrators } from "./administrators.ts";
+import { HostKey } from "./host-key.ts";
 import { APPLICATION_ID, MIGRATIONS } from "./manager-schema.ts";
 import { loadSealer, makeDataKey, type Sealer } from "./sealer.ts";
 
@@ -24,6 +25,8 @@ export const FOLDER = {
   hostKey: "host_key.pub",
   /** Where a running manager is reached from this machine. */
   listening: "listening.json",
+  /** Of the HTTP API, for whoever may open the folder. */
+  socket: "api.sock",
   /** The ledgers' blocks, a folder a tenant. */
   ledgers: "ledgers",
   lock: "lock",
@@ -38,8 +41,7 @@ export type OpenManager = {
   readonly database: Database;
   readonly sealer: Sealer;
   readonly keys: OwnKeys;
-  /** Seed of the SSH host key. */
-  readonly hostSeed: Uint8Array;
+  readonly hostKey: HostKey;
   readonly place: ManagerPlace;
 };
 
@@ -66,13 +68,15 @@ export function initManager(setUp: SetUp): OpenManager {
   makeDataKey(dataKey);
   const sealer = loadSealer(dataKey);
   const secrets = drawSecrets();
-  const adminSeed = drawSecrets().ssh_secret;
-  writeKeyFiles(dir, secrets, adminSeed);
+  const adminSeed = bytesOf(drawSecrets().ssh_secret);
+  // Those of a set-up that was cut short are of no use to anybody: they are replaced.
+  writeAdminKey(dir, adminSeed);
+  writeHostKey(dir, sshPublicKey(bytesOf(secrets.ssh_secret)));
   const database = openTables(dir);
   database.transaction(() => {
     const sealed = sealer.seal("manager_key/1", Buffer.from(JSON.stringify(secrets)));
     database.query("INSERT INTO manager_key VALUES (1, ?, ?, NULL)").run(sealed, now);
-    const adminPub = toHex(sshPublicKey(bytesOf(adminSeed)));
+    const adminPub = toHex(sshPublicKey(adminSeed));
     new Administrators(database).add({
       ...{ name: LOCAL_ADMINISTRATOR, role: "administrator", sshPub: adminPub },
       now,
@@ -85,11 +89,11 @@ export function initManager(setUp: SetUp): OpenManager {
 
 /** @throws AbsError MANAGER_ABSENT, DATA_KEY_WRONG, and what openDatabase() throws */
 export function openManager(dir: string, dataKey: string | undefined): OpenManager {
-  if (!existsSync(inFolder(dir, "database"))) throw absent(dir);
+  if (!existsSync(inFolder(dir, "database"))) throw managerAbsent(dir);
   const database = openTables(dir);
   const sealer = loadSealer(dataKey ?? inFolder(dir, "dataKey"));
   const row = database.query("SELECT secrets_sealed AS sealed FROM manager_key").get();
-  if (row === null) throw absent(dir);
+  if (row === null) throw managerAbsent(dir);
   const { sealed } = row as { sealed: Uint8Array };
   const secrets = JSON.parse(Buffer.from(sealer.open("manager_key/1", sealed)).toString());
   return whole(database, sealer, secrets as NodeSecrets);
@@ -110,15 +114,19 @@ function isMade(dir: string): boolean {
 function whole(database: Database, sealer: Sealer, secrets: NodeSecrets): OpenManager {
   const row = database.query("SELECT value FROM meta WHERE name = 'place'").get();
   const place = JSON.parse((row as { value: string }).value) as ManagerPlace;
-  const hostSeed = bytesOf(secrets.ssh_secret);
-  return { database, sealer, keys: keysOfSecrets(secrets), hostSeed, place };
+  const keys = keysOfSecrets(secrets);
+  const hostKey = new HostKey(database, sealer, keys, bytesOf(secrets.ssh_secret));
+  return { database, sealer, keys, hostKey, place };
 }
 
-/** Those of a set-up that was cut short are of no use to anybody: they are replaced. */
-function writeKeyFiles(dir: string, secrets: NodeSecrets, adminSeed: string): void {
-  const key = privateKeyText(bytesOf(adminSeed), LOCAL_ADMINISTRATOR);
+/** What `abs manager …` on this machine logs in with. */
+export function writeAdminKey(dir: string, seed: Uint8Array): void {
+  const key = privateKeyText(seed, LOCAL_ADMINISTRATOR);
   writeFileSync(inFolder(dir, "adminKey"), key, { mode: 0o600 });
-  const host = publicLineOf(sshPublicKey(bytesOf(secrets.ssh_secret)), "abs-manager");
+}
+
+export function writeHostKey(dir: string, publicKey: Uint8Array): void {
+  const host = publicLineOf(publicKey, "abs-manager");
   writeFileSync(inFolder(dir, "hostKey"), `${host}\n`);
 }
 
@@ -126,7 +134,8 @@ function bytesOf(hex: string): Uint8Array {
   return fromHex(hex) ?? new Uint8Array(0);
 }
 
-function absent(dir: string): AbsError {
+/** For commands that need one. */
+export function managerAbsent(dir: string): AbsError {
   return new AbsError(
     "MANAGER_ABSENT",
     `${dir} holds no manager.`,

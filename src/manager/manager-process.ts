@@ -9,27 +9,37 @@ import { isIP } from "node:net";
 import { toHex } from "../bytes.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import { ENROLMENT_BODY_BYTES_MAX } from "../channel/enrolment-messages.ts";
-import { messageOf } from "../errors.ts";
+import { AbsError, messageOf } from "../errors.ts";
 import { createLedgerCrypto } from "../node/ledger-crypto.ts";
 import { epochNow } from "../node/ledger-runner.ts";
 import type { EventLog } from "../observe/event-log.ts";
 import { RateLimit } from "../peer/rate-limit.ts";
 import { FrameChannel } from "../ssh/frame-channel.ts";
+import { fingerprintOf } from "../ssh/ssh-keys.ts";
 import type { SshLogin, SubsystemChannel } from "../ssh/ssh-login.ts";
-import { SshServer } from "../ssh/ssh-server.ts";
+import { type SshCounts, SshServer } from "../ssh/ssh-server.ts";
 import { SSH_LIMITS, type SshLimits } from "../ssh/ssh-settings.ts";
 import type { EpochSeconds } from "../units.ts";
-import { managementTag } from "../wire/manager-frame.ts";
+import { type ManagerFrame, managementTag } from "../wire/manager-frame.ts";
+import type { CommandHost } from "./admin-command.ts";
 import { AgentSession } from "./agent-session.ts";
 import { Announcements } from "./announcements.ts";
-import { type CommandHost, executeCommand } from "./command-runner.ts";
+import { type ApiPlace, ApiServer } from "./api/server.ts";
+import { type CaptureTestOptions, CaptureTests } from "./capture-tests.ts";
+import { PROVEN_REASON } from "./chain-lead.ts";
+import { executeCommand } from "./command-runner.ts";
 import { keepContracts } from "./contract-keeper.ts";
 import { Enrolment } from "./enrolment.ts";
-import { inFolder, type ManagerPlace, openManager } from "./manager-folder.ts";
+import { askDueRenewals, KEY_DAYS_DEFAULT } from "./key-renewal.ts";
+import { inFolder, type ManagerPlace, openManager, writeHostKey } from "./manager-folder.ts";
 import { ManagerState } from "./manager-state.ts";
 import { RefusalNotices } from "./refusal-notices.ts";
+import { RenewalTalk } from "./renewal-talk.ts";
+import { ReportedFlows } from "./reported-flows.ts";
+import { SwitchDesk } from "./switch-desk.ts";
 import { TenantLedger } from "./tenant-ledger.ts";
 import type { Tenant } from "./tenants.ts";
+import { ViolationWatch } from "./violation-watch.ts";
 
 const ENROLMENT_MS = 60_000;
 const ADMIN_CONNECTIONS_MAX = 8;
@@ -39,7 +49,7 @@ const FRAME_RATE = { perSecond: 200, burst: 1000 };
 /** Who is at the other end of a connection. */
 export type Principal =
   | { readonly kind: "token"; readonly tokenPub: string }
-  | { readonly kind: "agent"; readonly nodeId: string }
+  | { readonly kind: "agent"; readonly nodeId: string; readonly sshPub: string }
   | { readonly kind: "administrator"; readonly name: string };
 
 export type ManagerOptions = {
@@ -47,9 +57,16 @@ export type ManagerOptions = {
   readonly dataKey: string | undefined;
   /** Where to listen; the port of a manager's address if undefined. */
   readonly listen: { readonly host: string; readonly port: number } | undefined;
+  /** Where the HTTP API listens besides its socket. */
+  readonly api?: ApiPlace | undefined;
+  /** It may be missing: another manager of this machine has the place. */
+  readonly isApiOptional?: boolean;
   readonly events: EventLog;
+  readonly captureTests: CaptureTestOptions;
   readonly now?: () => EpochSeconds;
   readonly limits?: Partial<SshLimits>;
+  /** Days that an agent's SSH key is in use before it is renewed. */
+  readonly keyDays?: number;
   /** How often contracts are looked after. */
   readonly keepMs?: number;
 };
@@ -63,15 +80,27 @@ export class ManagerProcess {
   readonly #announcements: Announcements;
   /** By tenant. */
   readonly #ledgers = new Map<string, TenantLedger>();
+  readonly #switches: SwitchDesk;
+  readonly #watch: ViolationWatch;
+  readonly #flows = new ReportedFlows();
+  readonly #captureTests: CaptureTests;
   #keeper: Timer | undefined;
   #server: SshServer<Principal> | undefined;
+  #api: ApiServer | undefined;
 
   /** @throws AbsError of folder, database and listening */
   static async start(options: ManagerOptions): Promise<ManagerProcess> {
     const manager = new ManagerProcess(options);
     await manager.#startLedgers();
     manager.#keepContracts();
+    manager.#switches.start();
     await manager.#listen();
+    try {
+      manager.#serveApi();
+    } catch (thrown) {
+      await manager.stop();
+      throw thrown;
+    }
     return manager;
   }
 
@@ -82,19 +111,36 @@ export class ManagerProcess {
     this.#tag = managementTag(Uint8Array.fromHex(open.keys.ledger.signer.publicKey));
     this.#announcements = new Announcements(this.state.tenants);
     this.#refusals = new RefusalNotices((event) => options.events.write(event));
+    this.#switches = new SwitchDesk(this.state, (event) => options.events.write(event));
+    this.#watch = new ViolationWatch(this.state, this.#switches);
+    this.#captureTests = new CaptureTests(options.captureTests);
   }
 
   get port(): number {
     return this.#server?.port ?? 0;
   }
 
+  /** SSH connections that are open. */
+  get connections(): SshCounts {
+    return this.#server?.counts() ?? { strangers: 0, loggedIn: 0 };
+  }
+
+  /** Of the HTTP API on TCP. */
+  get apiPort(): number | undefined {
+    return this.#api?.port;
+  }
+
   async stop(): Promise<void> {
     clearInterval(this.#keeper);
+    this.#switches.stop();
+    this.#captureTests.stop();
+    await this.#api?.stop();
     this.#announcements.close();
     await this.#server?.close();
     for (const ledger of this.#ledgers.values()) ledger.stop();
     rmSync(inFolder(this.options.dir, "listening"), { force: true });
     this.#refusals.flush();
+    this.state.nodes.writeReports();
     this.#database.close();
   }
 
@@ -108,11 +154,20 @@ export class ManagerProcess {
       this.#server?.cut(loginName(kind, key), "revoked");
     return {
       state: this.state,
-      counts: () => this.#server?.counts() ?? { strangers: 0, loggedIn: 0 },
+      counts: () => this.connections,
       ...{ cutAgent: cut("agent"), cutAdministrator: cut("administrator") },
+      rotateHostKey: () => this.#rotateHostKey(),
+      cutAccount: (name) => this.#api?.cutAccount(name),
+      ...{ switches: this.#switches, flows: this.#flows, captureTests: this.#captureTests },
       ledgers: {
         start: (tenant) => this.#startLedger(tenant),
         reconcile: (tenant) => this.#ledgers.get(tenant)?.reconcile(),
+        read: (tenant, read) => {
+          const ledger = this.#ledgers.get(tenant);
+          if (ledger !== undefined) return ledger.read(read);
+          const remedy = "Its event ledger-stopped says why.";
+          throw new AbsError("LEDGER_ABSENT", `The ledger of ${tenant} does not run.`, remedy);
+        },
         status: (tenant) => this.ledgerStatus(tenant),
       },
     };
@@ -122,9 +177,16 @@ export class ManagerProcess {
     const keep = (): void => {
       void this.#startLedgers();
       for (const { name } of this.state.tenants.list()) {
-        const kept = keepContracts(this.state, name);
-        for (const done of kept) this.options.events.write({ ...done, tenant: name });
-        if (kept.length > 0) this.#ledgers.get(name)?.reconcile();
+        try {
+          askDueRenewals(this.state, name, this.options.keyDays ?? KEY_DAYS_DEFAULT);
+          const kept = keepContracts(this.state, name);
+          for (const done of kept) this.options.events.write({ ...done, tenant: name });
+          if (kept.length > 0) this.#ledgers.get(name)?.reconcile();
+        } catch (thrown) {
+          // No room, say: it is looked at again, and all else goes on.
+          const reason = messageOf(thrown);
+          this.options.events.write({ event: "contracts-not-kept", tenant: name, reason });
+        }
       }
     };
     keep();
@@ -146,6 +208,12 @@ export class ManagerProcess {
     const ledger = new TenantLedger({
       ...{ state: this.state, tenant, host: this.#place().host, events: this.options.events },
       dir: inFolder(this.options.dir, "ledgers"),
+      followed: () => this.#announcements.followLedger(tenant.name),
+      cutAgent: (nodeId) => {
+        this.#server?.cut(loginName("agent", nodeId), "revoked");
+        const node = this.state.nodes.find(nodeId);
+        if (node?.revokedWhy === PROVEN_REASON) this.#watch.proven(node);
+      },
     });
     this.#ledgers.set(tenant.name, ledger);
     try {
@@ -164,18 +232,20 @@ export class ManagerProcess {
   }
 
   async #listen(): Promise<void> {
-    const { hostSeed } = this.state.manager;
+    const { hostKey } = this.state.manager;
+    // Killed in a rotation, the file may be of the key before.
+    writeHostKey(this.options.dir, hostKey.publicKey);
     const { host, port } = this.#place();
     this.#server = await SshServer.start<Principal>({
-      ...{ hostSeed, host, port },
+      ...{ hostKey, host, port },
       handlers: {
         find: (user, publicKey) => this.#find(user, toHex(publicKey)),
         subsystem: (channel, { principal }) => this.#open(channel, principal),
-        execute: (words, { principal }, call) =>
-          executeCommand(this.#commands(), words, {
-            who: principal.kind === "administrator" ? principal.name : "",
-            ...call,
-          }),
+        execute: (words, { principal }, call) => {
+          const who = principal.kind === "administrator" ? principal.name : "";
+          const role = this.state.administrators.find(who)?.role ?? "viewer";
+          return executeCommand(this.#commands(), words, { who, role, ...call });
+        },
         refused: (refusal) => this.#refusals.add(refusal),
       },
       ...(this.options.limits === undefined ? {} : { limits: this.options.limits }),
@@ -186,6 +256,33 @@ export class ManagerProcess {
     this.options.events.write({ event: "manager-started", host, port: this.port });
   }
 
+  /** On the disk before anybody meets it. */
+  #rotateHostKey(): void {
+    const { hostKey } = this.state.manager;
+    this.state.transaction(() => hostKey.rotate(this.state.now()));
+    writeHostKey(this.options.dir, hostKey.publicKey);
+    this.#server?.show(hostKey);
+    const fingerprint = fingerprintOf(hostKey.publicKey);
+    this.options.events.write({ event: "host-key-rotated", fingerprint });
+  }
+
+  #serveApi(): void {
+    const { dir, events, api: place, isApiOptional = false } = this.options;
+    const socket = inFolder(dir, "socket");
+    this.#api = new ApiServer({ commands: this.#commands(), events, socket, place });
+    this.#api.listenLocally();
+    try {
+      this.#api.listen();
+    } catch (thrown) {
+      if (!isApiOptional) throw thrown;
+      events.write({ event: "api-not-listening", reason: messageOf(thrown) });
+      return;
+    }
+    if (place !== undefined) {
+      events.write({ event: "api-started", host: place.host, port: this.apiPort });
+    }
+  }
+
   /** The mapping service at log-in. Used and expired tokens are let in to hear so. */
   #find(user: string, publicKey: string): SshLogin<Principal> | undefined {
     const { administrators, invitations, nodes } = this.state;
@@ -193,7 +290,7 @@ export class ManagerProcess {
       const node = nodes.ofSshKey(publicKey);
       if (node === undefined || node.state === "revoked") return undefined;
       const { nodeId } = node;
-      return channelLogin({ kind: "agent", nodeId }, nodeId);
+      return channelLogin({ kind: "agent", nodeId, sshPub: publicKey }, nodeId);
     }
     if (user === "enroll") {
       if (invitations.ofToken(publicKey) === undefined) return undefined;
@@ -215,17 +312,35 @@ export class ManagerProcess {
       rate: new RateLimit(FRAME_RATE, performance.now()),
     });
     if (principal.kind === "token") this.#enrol(channel, principal.tokenPub, address);
-    if (principal.kind === "agent") this.#serve(channel, principal.nodeId, address);
+    if (principal.kind === "agent") {
+      this.state.nodes.forgetOldKey(principal.nodeId, principal.sshPub);
+      this.#serve(channel, principal.nodeId, address);
+    }
   }
 
   #serve(channel: FrameChannel, nodeId: string, address: string): void {
     const { events } = this.options;
     const tenant = this.state.nodes.find(nodeId)?.tenant;
     if (tenant === undefined) return channel.close();
+    const send = (frame: ManagerFrame): void => void channel.send(frame);
+    const renewal = new RenewalTalk(nodeId, {
+      ...{ state: this.state, crypto: this.#crypto, send },
+      agreed: () => this.#ledgers.get(tenant)?.reconcile(),
+      areKeysCounted: (node) => this.#ledgers.get(tenant)?.areKeysCounted(node) ?? false,
+    });
     const session = new AgentSession(this.state, nodeId, tenant, {
-      send: (frame) => channel.send(frame),
+      ...{ send, renewal },
       refused: ({ code, what }) => {
         events.write({ event: "agent-refuses-update", node: nodeId, code, reason: what });
+      },
+      applied: () => this.#ledgers.get(tenant)?.noteApplied(),
+      violations: (list) => {
+        const node = this.state.nodes.find(nodeId);
+        if (node !== undefined) this.#watch.take(node, list);
+      },
+      flows: (rows) => {
+        const node = this.state.nodes.find(nodeId);
+        if (node !== undefined) this.#flows.take(node, rows, this.state.now(), channel);
       },
     });
     events.write({ event: "agent-connected", node: nodeId, address });
@@ -254,8 +369,8 @@ export class ManagerProcess {
     const enrolment = new Enrolment({
       ...{ state: this.state, crypto: this.#crypto, tokenPub },
       send: (frame) => channel.send(frame),
+      writeDown: ({ nodeId }) => note(`enrolled ${nodeId}`),
       enrolled: ({ nodeId, tenant, name }) => {
-        note(`enrolled ${nodeId}`);
         events.write({ event: "agent-enrolled", tenant, name, node: nodeId, address });
         this.#ledgers.get(tenant)?.reconcile();
       },

@@ -45,7 +45,7 @@ export const MIGRATIONS: readonly string[] = [
     secret_sealed BLOB NOT NULL, PRIMARY KEY (sc_id, generation)
   );
 
-  -- Every version of what is distributed; kind: policy, signatures.
+  -- Every version of what is distributed; kind: policy.
   CREATE TABLE document (
     tenant TEXT NOT NULL REFERENCES tenant (name), kind TEXT NOT NULL, version INTEGER NOT NULL,
     body TEXT NOT NULL, author TEXT NOT NULL, made_at INTEGER NOT NULL,
@@ -85,5 +85,101 @@ export const MIGRATIONS: readonly string[] = [
     number INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, address TEXT NOT NULL,
     command TEXT NOT NULL, outcome TEXT NOT NULL
   );
+  `,
+  `
+  -- Of the HTTP API; password_hash: argon2id, in PHC's form.
+  CREATE TABLE account (
+    name TEXT PRIMARY KEY, role TEXT NOT NULL, password_hash TEXT NOT NULL,
+    made_at INTEGER NOT NULL, changed_at INTEGER NOT NULL
+  );
+
+  -- digest: SHA-256 of the token, which is kept nowhere.
+  CREATE TABLE api_token (
+    id TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES account (name) ON DELETE CASCADE,
+    role TEXT NOT NULL, label TEXT NOT NULL, digest TEXT NOT NULL UNIQUE,
+    made_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, used_at INTEGER
+  );
+  `,
+  `
+  -- AppDB (paper §3.4): each version that was added. contents: canonical JSON.
+  CREATE TABLE signature (
+    tenant TEXT NOT NULL REFERENCES tenant (name), sig_id TEXT NOT NULL, version INTEGER NOT NULL,
+    app TEXT NOT NULL, contents TEXT NOT NULL, commitment TEXT NOT NULL,
+    blinding_sealed BLOB NOT NULL,
+    author TEXT NOT NULL, made_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, sig_id, version)
+  );
+  -- What the ledger shall say of an id; status: published, disabled, decommissioned.
+  CREATE TABLE published_signature (
+    tenant TEXT NOT NULL, sig_id TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL,
+    -- The published version that the chain was seen to hold.
+    sealed_version INTEGER,
+    PRIMARY KEY (tenant, sig_id),
+    FOREIGN KEY (tenant, sig_id, version) REFERENCES signature (tenant, sig_id, version)
+  );
+  DELETE FROM document WHERE kind = 'signatures' AND body = '[]';
+  `,
+  `
+  -- docs/manager.md "Switches". tls: JSON of file names; login: of a controller's REST API.
+  CREATE TABLE switch (
+    name TEXT PRIMARY KEY, place TEXT NOT NULL, datapath TEXT, tls TEXT NOT NULL,
+    login_user TEXT, login_sealed BLOB, made_at INTEGER NOT NULL
+  );
+  -- docs/manager.md "Quarantine". node_id: of the agent, where it is one's VM; ends_at: null is
+  -- until it is released; over_why: null as long as it holds; mac: separated by spaces.
+  CREATE TABLE quarantine (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT, node_id TEXT, name TEXT NOT NULL,
+    addresses TEXT NOT NULL, mac TEXT, ports TEXT NOT NULL,
+    reason TEXT NOT NULL, author TEXT NOT NULL, made_at INTEGER NOT NULL, ends_at INTEGER,
+    over_at INTEGER, over_why TEXT
+  );
+  `,
+  `
+  -- They are in node_address as well.
+  ALTER TABLE node ADD COLUMN macs TEXT NOT NULL DEFAULT '[]';
+  `,
+  `
+  -- docs/manager.md "Quarantine on evidence". violations: 0 is never.
+  CREATE TABLE quarantine_terms (
+    tenant TEXT PRIMARY KEY REFERENCES tenant (name), violations INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL, seconds INTEGER NOT NULL, reporters INTEGER NOT NULL
+  );
+  `,
+  `
+  -- After the first, which is among the manager's keys. seq: UNIX seconds.
+  CREATE TABLE host_key (
+    seq INTEGER PRIMARY KEY, seed_sealed BLOB NOT NULL, made_at INTEGER NOT NULL
+  );
+  -- An agent's SSH key before the present one: good until it has come with the present one.
+  ALTER TABLE node ADD COLUMN ssh_old TEXT;
+  -- renewals.ts. signature: of KEY_ROTATE, hexadecimal.
+  CREATE TABLE renewal (
+    node_id TEXT PRIMARY KEY REFERENCES node (node_id), asked_at INTEGER NOT NULL,
+    certificate BLOB, signature TEXT
+  );
+  `,
+  `
+  -- policy-templates.ts. body: as it was written.
+  CREATE TABLE policy_template (
+    name TEXT PRIMARY KEY, body TEXT NOT NULL, author TEXT NOT NULL, made_at INTEGER NOT NULL
+  );
+  `,
+  `
+  -- Of which kinds: JSON; new_signature: by the ledger key in the certificate.
+  ALTER TABLE renewal ADD COLUMN kinds TEXT NOT NULL DEFAULT '["ssh"]';
+  ALTER TABLE renewal ADD COLUMN new_signature TEXT;
+  UPDATE renewal SET new_signature = signature;
+  -- Since when the present key is in use; null: since the agent enrolled.
+  ALTER TABLE node ADD COLUMN ssh_since INTEGER;
+  ALTER TABLE node ADD COLUMN ledger_since INTEGER;
+  `,
+  `
+  ALTER TABLE node ADD COLUMN session_since INTEGER;
+  -- session-overlaps.ts. session_old: the key before the present one, while not all know that;
+  -- versions of the tenant: with _from neighbours hear of the present key, and with _alone the
+  -- agent uses it alone.
+  ALTER TABLE node ADD COLUMN session_old TEXT;
+  ALTER TABLE node ADD COLUMN session_from INTEGER;
+  ALTER TABLE node ADD COLUMN session_alone INTEGER;
   `,
 ];

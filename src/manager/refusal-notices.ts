@@ -2,7 +2,7 @@
  * Refused log-ins and cut connections as events: so many a second, and of the others their number,
  * since whoever floods the manager must not also fill its disk.
  */
-import type { AbsEvent } from "../observe/event-log.ts";
+import type { AbsEvent } from "../observe/event-record.ts";
 import type { SshRefusal } from "../ssh/ssh-login.ts";
 
 const EVENTS_PER_SECOND_MAX = 20;

@@ -13,6 +13,7 @@ import { DEFAULT_PARAMS, type GenesisFile } from "../chain/genesis.ts";
 import { certificateHash, encodeSignedCertificate } from "../chain/identity-certificate.ts";
 import type { NodeId, PublicKey, Signature } from "../chain/ledger-units.ts";
 import type { Stake } from "../chain/member.ts";
+import type { Participant } from "../chain/participant.ts";
 import { encodeRecord } from "../chain/record-schema.ts";
 import type { LedgerRecord } from "../chain/record-types.ts";
 import { REASON_CHARACTERS_MAX, signRevocation } from "../chain/revocation.ts";
@@ -20,14 +21,22 @@ import { stakeOf } from "../chain/stake.ts";
 import { LedgerProcess } from "../node/ledger-process.ts";
 import type { NodeLog } from "../node/node-events.ts";
 import { fileIn } from "../node/node-folder.ts";
+import { SqliteSnapshot } from "../node/sqlite-snapshot.ts";
+import { storeFault } from "../node/store-errors.ts";
 import { openJournal } from "../node/store-journal.ts";
+import { followChain, unknownContracts, unknownMembers } from "./chain-lead.ts";
 import { updateOf } from "./contract-update.ts";
+import { areKeysCounted, rotationsOf, settleRenewals } from "./key-renewal.ts";
 import type { ManagerState } from "./manager-state.ts";
 import type { MappedNode } from "./mapping-service.ts";
+import { followOverlaps } from "./session-overlaps.ts";
+import { followSignatures, isSealed, signatureStepOf } from "./signature-update.ts";
 import type { Tenant } from "./tenants.ts";
 
 /** What was proposed and is not on the chain after so long is proposed again. */
 const AGAIN_MS = 15_000;
+/** Reports come in crowds. */
+const APPLIED_MS = 300;
 
 export type TenantLedgerOptions = {
   readonly state: ManagerState;
@@ -37,6 +46,10 @@ export type TenantLedgerOptions = {
   /** Where the peer channel listens. */
   readonly host: string;
   readonly events: NodeLog;
+  /** Ends an agent's connections at once. */
+  readonly cutAgent: (nodeId: string) => void;
+  /** The database has what the chain says: whoever waited for a block looks again. */
+  readonly followed: () => void;
 };
 
 /** The first state of a new tenant's ledger: nobody is a member, the master seals alone. */
@@ -54,8 +67,11 @@ export class TenantLedger {
   readonly #proposed = new Map<string, number>();
   readonly #taught = new Set<string>();
   readonly #revoked = new Set<string>();
+  /** Members that the database does not know, and that were told of. */
+  readonly #told = new Set<string>();
   #process: LedgerProcess | undefined;
   #timer: Timer | undefined;
+  #applied: Timer | undefined;
 
   constructor(private readonly options: TenantLedgerOptions) {}
 
@@ -81,6 +97,8 @@ export class TenantLedger {
 
   stop(): void {
     clearInterval(this.#timer);
+    clearTimeout(this.#applied);
+    this.#applied = undefined;
     this.#process?.stop();
     this.#process = undefined;
   }
@@ -89,30 +107,106 @@ export class TenantLedger {
     return this.#process?.status() ?? {};
   }
 
+  /** What is on its disk, as of one moment. */
+  read<T>(read: (snapshot: SqliteSnapshot) => T): T {
+    const { dir, tenant } = this.options;
+    const snapshot = new SqliteSnapshot(fileIn(join(dir, tenant.name), "store"));
+    try {
+      return read(snapshot);
+    } finally {
+      snapshot.close();
+    }
+  }
+
+  areKeysCounted(nodeId: string): boolean {
+    const chain = this.#process?.runner.participant.chain;
+    return chain !== undefined && areKeysCounted(chain, nodeId);
+  }
+
+  /** An agent has reported: overlaps of session keys may wait for just that. */
+  noteApplied(): void {
+    const { state, tenant } = this.options;
+    if (this.#applied !== undefined || !state.nodes.hasOverlaps(tenant.name)) return;
+    this.#applied = setTimeout(() => {
+      this.#applied = undefined;
+      this.reconcile();
+    }, APPLIED_MS);
+  }
+
   /** Proposes what the database has and the chain has not. */
   reconcile(): void {
     const process = this.#process;
     if (process === undefined) return;
     const { state, tenant } = this.options;
+    const { participant } = process.runner;
+    const { chain } = participant;
+    try {
+      this.#follow(participant);
+    } catch (thrown) {
+      // No room: nothing of it is kept, and it is looked at again with the next block.
+      if (storeFault(thrown) !== "full") throw thrown;
+    }
     const nodes = state.nodes.list(tenant.name);
     const enrolled = nodes.filter((node) => node.state === "enrolled");
     this.#teach(process, enrolled);
     this.#tellRevoked(process, nodes);
     this.#forgetProposed();
-    const { chain } = process.runner.participant;
     const issued = state.tenants.contracts(tenant.name);
     const contracts = issued
       .filter(({ entry }) => !chain.scd.isUsed(entry.scId) && entry.active !== "expired")
       .filter(({ entry }) => this.#isDue(entry.scId))
       .map(({ entry }) => encodeContract(entry));
+    const signatures = state.appDb.published(tenant.name);
     const records = [
+      ...signatures.flatMap((signature) => signatureStepOf(signature, chain) ?? []),
       ...issued.flatMap((contract) => updateOf(contract, chain) ?? []),
       ...nodes.flatMap((node) => this.#recordOf(node, chain) ?? []),
+      ...rotationsOf(state, tenant.name, chain),
       ...stakeRecord(enrolled, chain, process.peers.connected()),
+      ...(isCopy(participant) ? this.#lost(chain) : []),
     ].map((record) => encodeRecord(record));
     const due = records.filter((bytes) => this.#isDue(bytes.toHex()));
     if (contracts.length + due.length === 0) return;
     process.runner.take({ kind: "propose", contracts, records: due });
+  }
+
+  /** What the chain says is so in the database as well. */
+  #follow(participant: Participant): void {
+    const { state, tenant, events, cutAgent, followed } = this.options;
+    const { chain } = participant;
+    const { events: done, revoked } = followChain(state, tenant.name, chain);
+    const ended = isCopy(participant) ? followSignatures(state, tenant.name, chain) : [];
+    const renewed = settleRenewals(state, tenant.name, chain);
+    const overlaps = followOverlaps(state, tenant.name);
+    for (const event of [...done, ...ended, ...renewed, ...overlaps])
+      events.write({ ...event, tenant: tenant.name });
+    for (const nodeId of revoked) cutAgent(nodeId);
+    this.#noteSealed(chain);
+    followed();
+  }
+
+  /** From now on agents are given it: their ledgers hold it, or will in a moment. */
+  #noteSealed(chain: ChainState): void {
+    const { state, tenant } = this.options;
+    const { appDb, tenants } = state;
+    const { name } = tenant;
+    const sealed = appDb.published(name).filter((signature) => isSealed(signature, chain));
+    if (sealed.length === 0) return;
+    state.transaction(() => {
+      const fresh = sealed.filter(({ sigId, version }) => appDb.sealed(name, sigId, version));
+      if (fresh.length > 0) tenants.countUp(name);
+    });
+  }
+
+  /** What came onto a ledger after the backup, and the database never heard of. */
+  #lost(chain: ChainState): LedgerRecord[] {
+    const { state, tenant, events } = this.options;
+    for (const node of unknownMembers(state, tenant.name, chain)) {
+      if (this.#told.has(node)) continue;
+      this.#told.add(node);
+      events.write({ event: "agent-unknown", tenant: tenant.name, node });
+    }
+    return unknownContracts(state, tenant.name, chain);
   }
 
   /** Certificates that the node has not seen: each costs a signature's check. */
@@ -186,6 +280,11 @@ export class TenantLedger {
     }
     return dir;
   }
+}
+
+/** The disk may be one that was put back from a backup. */
+function isCopy(participant: Participant): boolean {
+  return participant.kind === "master" && !participant.sealsAlone;
 }
 
 function reasonOf(why: string | undefined): string {

@@ -29,6 +29,8 @@ export const CONTRACT_DEFAULTS = {
 const ALGORITHM = "aes-128-gcm";
 /** Two are active, so that one can be retired without a gap. */
 export const ACTIVE_CONTRACTS = 2;
+/** Which of the documents that are distributed; the only kind. */
+const POLICY = "policy";
 const FIRST_POLICY = "version: 1\ndefaults: { stage: observe }\nrules: []\n";
 
 export type Tenant = {
@@ -49,14 +51,15 @@ export type NewTenant = {
   readonly now: EpochSeconds;
 };
 
+/** A contract but for what is drawn and counted. */
+export type ContractTerms = Omit<ContractEntry, "generation" | "secretCommitment" | "seq">;
+
 export type NamedTag = { readonly name: string; readonly tag: Uint8Array };
 export type ContractSecret = { readonly generation: number; readonly secret: Uint8Array };
 export type IssuedContract = {
   readonly entry: ContractEntry;
   readonly secrets: readonly ContractSecret[];
 };
-export const DOCUMENT_KINDS = ["policy", "signatures"] as const;
-export type DocumentKind = (typeof DOCUMENT_KINDS)[number];
 export type DocumentVersion = {
   readonly version: number;
   readonly author: string;
@@ -64,11 +67,14 @@ export type DocumentVersion = {
 };
 export type StoredDocument = { readonly version: number; readonly body: string };
 
+/** What is new for agents: another agent, which can wait a little, or what somebody has ordered. */
+export type ChangeKind = "newcomer" | "command";
+
 type SealedRow = { sealed: Uint8Array };
 
 export class Tenants {
   /** Called for each change, which may still be undone: its transaction is not over. */
-  onChange: (tenant: string) => void = () => {};
+  onChange: (tenant: string, kind: ChangeKind) => void = () => {};
 
   constructor(
     private readonly database: Database,
@@ -91,7 +97,7 @@ export class Tenants {
   }
 
   /**
-   * With its tag, ledger, first contracts, an empty policy and no signatures.
+   * With its tag, ledger, first contracts and an empty policy.
    * @throws AbsError TENANT_EXISTS, PEER_PORT_TAKEN
    */
   add({ name, genesis, peerPort, author, now }: NewTenant): Tenant {
@@ -116,10 +122,30 @@ export class Tenants {
         )
         .run(name, tag, encodeGenesis(genesis), chainId, peerPort, now);
       for (let i = 0; i < ACTIVE_CONTRACTS; i++) this.issueContract(name, now);
-      this.addDocument(name, "policy", FIRST_POLICY, { author, now });
-      this.addDocument(name, "signatures", "[]", { author, now });
+      this.addPolicy(name, FIRST_POLICY, { author, now });
     })();
     return this.need(name);
+  }
+
+  /** The key that can replace its ledger's master, sealed until forgetRecovery(). */
+  keepRecovery(name: string, secretHex: string): void {
+    const place = `recovery/${name}`;
+    const sealed = Buffer.from(this.sealer.seal(place, Buffer.from(secretHex, "hex")));
+    const query = this.database.query("INSERT OR REPLACE INTO meta VALUES (?, ?)");
+    query.run(place, sealed.toString("hex"));
+  }
+
+  /** As it is kept, hexadecimal; undefined: it is not here. */
+  recoveryOf(name: string): string | undefined {
+    const place = `recovery/${name}`;
+    const query = this.database.query("SELECT value FROM meta WHERE name = ?");
+    const row = query.get(place) as { value: string } | null;
+    if (row === null) return undefined;
+    return Buffer.from(this.sealer.open(place, Buffer.from(row.value, "hex"))).toString("hex");
+  }
+
+  forgetRecovery(name: string): void {
+    this.database.query("DELETE FROM meta WHERE name = ?").run(`recovery/${name}`);
   }
 
   /** Takes back what add() made, before anything has come of it. */
@@ -134,6 +160,7 @@ export class Tenants {
       for (const table of ["contract", "document", "application_tag"]) {
         this.database.query(`DELETE FROM ${table} WHERE tenant = ?`).run(name);
       }
+      this.forgetRecovery(name);
       this.database.query("DELETE FROM tenant WHERE name = ?").run(name);
     })();
   }
@@ -230,19 +257,31 @@ export class Tenants {
     this.countUp(tenant);
   }
 
-  /** Within a transaction of the caller's. */
+  /** With the usual terms. Within a transaction of the caller's. */
   issueContract(tenant: string, now: EpochSeconds): ScId {
-    const scId = randomUUID() as string as ScId;
-    const secret = drawContractSecret(ALGORITHM, kernelRandom);
     const { lifetimeSeconds, keyregenSeconds, busySeconds, idleSeconds } = CONTRACT_DEFAULTS;
-    const entry: ContractEntry = {
-      ...{ scId, encryptionAlgo: ALGORITHM, hashAlgo: "sha256", quickmode: false },
-      ...{ active: true, protection: "confidential", busySeconds, idleSeconds },
+    return this.addContract(tenant, {
+      ...{ scId: randomUUID() as string as ScId, encryptionAlgo: ALGORITHM, hashAlgo: "sha256" },
+      ...{ quickmode: false, active: true, protection: "confidential", busySeconds, idleSeconds },
       scLifetime: (now + lifetimeSeconds) as EpochSeconds,
       keyregen: (now + keyregenSeconds) as EpochSeconds,
-      ...{ generation: 1, secretCommitment: secretCommitment(scId, 1, secret) },
-      ...{ scope: { agents: [], applications: [], groups: [] }, seq: 0 },
-    };
+      scope: { agents: [], applications: [], groups: [] },
+    });
+  }
+
+  /**
+   * With its first secret, drawn here; that of `rsa256` has a private key in it. Within a
+   * transaction of the caller's. @throws AbsError CONTRACT_EXISTS
+   */
+  addContract(tenant: string, terms: ContractTerms): ScId {
+    const { scId } = terms;
+    if (this.database.query("SELECT 1 FROM contract WHERE sc_id = ?").get(scId) !== null) {
+      const what = `There was a contract ${scId} already.`;
+      throw new AbsError("CONTRACT_EXISTS", what, "An sc-id is used once, for ever: draw another.");
+    }
+    const secret = drawContractSecret(terms.encryptionAlgo, kernelRandom);
+    const commitment = secretCommitment(scId, 1, secret);
+    const entry = { ...terms, generation: 1, secretCommitment: commitment, seq: 0 };
     const bytes = encodeContract(entry);
     this.database.query("INSERT INTO contract VALUES (?, ?, ?)").run(scId, tenant, bytes);
     const sealed = this.sealer.seal(`contract_secret/${scId}/1`, secret);
@@ -252,55 +291,55 @@ export class Tenants {
   }
 
   /** Without bodies, newest first. */
-  documentVersions(tenant: string, kind: DocumentKind): DocumentVersion[] {
+  policyVersions(tenant: string): DocumentVersion[] {
     const query = this.database.query(
-      `SELECT version, author, made_at AS madeAt FROM document WHERE tenant = ? AND kind = ?
-       ORDER BY version DESC`,
+      `SELECT version, author, made_at AS madeAt FROM document
+       WHERE tenant = ? AND kind = '${POLICY}' ORDER BY version DESC`,
     );
-    return query.all(tenant, kind) as DocumentVersion[];
+    return query.all(tenant) as DocumentVersion[];
   }
 
   /** @throws AbsError VERSION_ABSENT */
-  documentAt(tenant: string, kind: DocumentKind, version: number): string {
+  policyAt(tenant: string, version: number): string {
     const query = this.database.query(
-      "SELECT body FROM document WHERE tenant = ? AND kind = ? AND version = ?",
+      `SELECT body FROM document WHERE tenant = ? AND kind = '${POLICY}' AND version = ?`,
     );
-    const row = query.get(tenant, kind, version) as { body: string } | null;
+    const row = query.get(tenant, version) as { body: string } | null;
     if (row !== null) return row.body;
-    const what = `${tenant} has no version ${version} of its ${kind}.`;
-    throw new AbsError("VERSION_ABSENT", what, "`history` names them.");
+    const what = `${tenant} has no version ${version} of its policy.`;
+    throw new AbsError("VERSION_ABSENT", what, "`abs manager policy history` names them.");
   }
 
   /** The newest version. */
-  document(tenant: string, kind: DocumentKind): StoredDocument {
+  policy(tenant: string): StoredDocument {
     const query = this.database.query(
-      `SELECT version, body FROM document WHERE tenant = ? AND kind = ?
+      `SELECT version, body FROM document WHERE tenant = ? AND kind = '${POLICY}'
        ORDER BY version DESC LIMIT 1`,
     );
-    return query.get(tenant, kind) as StoredDocument;
+    return query.get(tenant) as StoredDocument;
   }
 
-  addDocument(
+  addPolicy(
     tenant: string,
-    kind: DocumentKind,
     body: string,
     by: { readonly author: string; readonly now: EpochSeconds },
   ): number {
     const query = this.database.query(
-      "SELECT coalesce(max(version), 0) AS top FROM document WHERE tenant = ? AND kind = ?",
+      `SELECT coalesce(max(version), 0) AS top FROM document
+       WHERE tenant = ? AND kind = '${POLICY}'`,
     );
-    const version = (query.get(tenant, kind) as { top: number }).top + 1;
+    const version = (query.get(tenant) as { top: number }).top + 1;
     this.database
       .query("INSERT INTO document VALUES (?, ?, ?, ?, ?, ?)")
-      .run(tenant, kind, version, body, by.author, by.now);
+      .run(tenant, POLICY, version, body, by.author, by.now);
     this.countUp(tenant);
     return version;
   }
 
   /** Agents of the tenant have something to be told. */
-  countUp(tenant: string): void {
+  countUp(tenant: string, kind: ChangeKind = "command"): void {
     this.database.query("UPDATE tenant SET version = version + 1 WHERE name = ?").run(tenant);
-    this.onChange(tenant);
+    this.onChange(tenant, kind);
   }
 }
 

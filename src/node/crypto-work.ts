@@ -9,6 +9,7 @@ import type {
   Verifier,
   VrfVerifier,
 } from "../chain/crypto-interface.ts";
+import { KeyRing } from "../chain/key-ring.ts";
 import type { PublicKey, VrfProof, VrfPublicKey } from "../chain/ledger-units.ts";
 
 export type CryptoWork = {
@@ -27,6 +28,12 @@ export function countedCrypto({ signatures, vrf }: LedgerCrypto, work: CryptoWor
     signatures: new CountedVerifier(signatures, work),
     vrf: new CountedVrfVerifier(vrf, work),
   };
+}
+
+export function countedRing({ nodeId, own, sets }: KeyRing, work: CryptoWork): KeyRing {
+  const [, ...others] = sets;
+  const counted = others.map((keys) => countedKeys(keys, work));
+  return new KeyRing(nodeId, [countedKeys(own, work), ...counted]);
 }
 
 export function countedKeys({ signer, vrf }: NodeKeys, work: CryptoWork): NodeKeys {

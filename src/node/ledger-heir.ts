@@ -18,6 +18,8 @@ import { fileIn, loadGenesis, loadPeers } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
 
 export const AUDIT_FILE = "recoveries.jsonl";
+/** Action of a line behind that of a redraw: the master made none of it. */
+export const REDRAW_REFUSED = "redraw-refused";
 
 export type HeirPlan = {
   /** A node of the ledger: genesis file, peers and, where it is, the chain. */
@@ -98,18 +100,36 @@ export function makeHeir(plan: HeirPlan): Heir {
 
 /** The highest term that the audit file says was given on this chain; 0 for none. */
 export function auditedTerm(file: string, chainId: string): number {
-  if (!existsSync(file)) return 0;
-  const terms = readFileSync(file, "utf8")
+  const terms = auditLines(file, chainId).map(({ term }) => (typeof term === "number" ? term : 0));
+  return Math.max(0, ...terms);
+}
+
+/** Attempts of redraws of a height that a master was told to make, and did not refuse. */
+export function auditedRedraws(
+  file: string,
+  place: { readonly chainId: string; readonly height: number },
+): number[] {
+  const attempts = new Set<number>();
+  for (const { action, height, attempt } of auditLines(file, place.chainId)) {
+    if (height !== place.height || typeof attempt !== "number") continue;
+    if (action === "redraw") attempts.add(attempt);
+    if (action === REDRAW_REFUSED) attempts.delete(attempt);
+  }
+  return [...attempts];
+}
+
+function auditLines(file: string, chainId: string): Record<string, unknown>[] {
+  if (!existsSync(file)) return [];
+  return readFileSync(file, "utf8")
     .split("\n")
     .flatMap((line) => {
       try {
-        const { chain_id: chain, term } = JSON.parse(line) as Record<string, unknown>;
-        return chain === chainId && typeof term === "number" ? [term] : [];
+        const words = JSON.parse(line) as Record<string, unknown>;
+        return words["chain_id"] === chainId ? [words] : [];
       } catch {
         return []; // The empty last line, or one that a crash has cut.
       }
     });
-  return Math.max(0, ...terms);
 }
 
 /**

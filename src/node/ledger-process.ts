@@ -14,7 +14,7 @@ import { AbsError, messageOf } from "../errors.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
 import { committeeReach } from "./committee-reach.ts";
 import { ControlServer } from "./control-server.ts";
-import { type CryptoWork, countedCrypto, countedKeys, noWork } from "./crypto-work.ts";
+import { type CryptoWork, countedCrypto, countedRing, noWork } from "./crypto-work.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { OpenJournal } from "./ledger-journal.ts";
@@ -24,7 +24,7 @@ import { NodeEvents, type NodeLog } from "./node-events.ts";
 import { fileIn, loadCertificate, loadGenesis, loadMasterTerm } from "./node-folder.ts";
 import { loadKeys, type OwnKeys } from "./node-keys.ts";
 import { NodeLife } from "./node-life.ts";
-import { NodePeers } from "./node-peers.ts";
+import { NodePeers, type OnDiscovered } from "./node-peers.ts";
 
 export const CHECK_PERIOD_MS = 30_000;
 
@@ -43,8 +43,9 @@ export type ProcessOptions = {
   readonly isLocked?: boolean;
   /** How calls get out and in, where the network is behind an agent's data plane. */
   readonly passage?: PeerPassage;
-  /** The master has revoked a node: sessions with it end at once. */
-  readonly onRevoked?: (nodeId: NodeId) => void;
+  /** A node is revoked: sessions with it, under this key if it is known, end at once. */
+  readonly onRevoked?: (nodeId: NodeId, sessionPub: string | undefined) => void;
+  readonly onDiscovered?: OnDiscovered;
   /** The state at the tip is new, and on the disk. */
   readonly onBlock?: (output: BlockOutput) => void;
   /** After a repair: another runner, with a journal of its own, perhaps at a lower height. */
@@ -82,7 +83,7 @@ export class LedgerProcess {
     this.#life = new NodeLife({
       ...{
         role,
-        keys: countedKeys(keys.ledger, work),
+        keys: countedRing(keys.ring, work),
         genesis,
         crypto,
         openJournal,
@@ -105,7 +106,8 @@ export class LedgerProcess {
       ...{ listen: options.listen, passage: options.passage },
       view: () => this.runner.participant,
       onMessage: (from, message) => this.runner.take({ kind: "message", from, message }),
-      onRevoked: (nodeId) => options.onRevoked?.(nodeId),
+      onDiscovered: (signed, mode) => options.onDiscovered?.(signed, mode),
+      onRevoked: (nodeId, sessionPub) => options.onRevoked?.(nodeId, sessionPub),
     });
   }
 
@@ -151,6 +153,13 @@ export class LedgerProcess {
     this.#events.write("ledger-ready", { role, node: nodeId, height: chain.height, port });
     this.peers.meet();
     this.#life.start();
+  }
+
+  /** The folder holds other keys: what is signed from now on is by those. @throws AbsError */
+  takeKeys(): void {
+    const { ring, sessions } = loadKeys(fileIn(this.options.dir, "keys"));
+    this.runner.participant.ring.replace(countedRing(ring, this.work).sets);
+    this.peers.takeKeys(sessions);
   }
 
   stop(): void {

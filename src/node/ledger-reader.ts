@@ -48,11 +48,23 @@ export class Ledger {
 
   /** In force at the tip, with their SC_UPDATEs applied; by id. */
   contracts(): JsonObject[] {
-    const objects = [...this.tip.scd.entries()].flatMap(({ bytes }) => {
+    return this.#entries().filter((object) => "sc-id" in object);
+  }
+
+  /** The newest SIGNATURE record of each application signature that is not decommissioned. */
+  signatures(): JsonObject[] {
+    return this.#entries()
+      .filter((object) => object["kind"] === "SIGNATURE")
+      .sort((left, right) =>
+        String(left["signature_id"]) < String(right["signature_id"]) ? -1 : 1,
+      );
+  }
+
+  #entries(): JsonObject[] {
+    return [...this.tip.scd.entries()].flatMap(({ bytes }) => {
       const json = parseCanonical(bytes);
       return "value" in json ? [json.value as JsonObject] : [];
     });
-    return objects.filter((object) => "sc-id" in object);
   }
 
   /** Of the chain, or of a MASTER_TERM that acts and that no block has recorded yet. */

@@ -6,7 +6,7 @@ import { ByteReader, ByteWriter } from "../chain/byte-codec.ts";
 import { canonicalJson, isList, JSON_BYTES_MAX, parseCanonical } from "../chain/canonical-json.ts";
 import { readPrepared, writePrepared } from "../chain/certificate-codec.ts";
 import { JsonFields } from "../chain/json-fields.ts";
-import type { Height } from "../chain/ledger-units.ts";
+import type { Attempt, Height } from "../chain/ledger-units.ts";
 import { decodeMessage, MESSAGE_BYTES_MAX } from "../chain/message-codec.ts";
 import type { LedgerMessage } from "../chain/message-types.ts";
 import { readStake, stakeJson } from "../chain/stake.ts";
@@ -16,7 +16,7 @@ import { bytesOfMessage } from "./message-bytes.ts";
 /** Order is the code on the disk. */
 const KINDS = [
   ...["candidate", "sent", "lock", "redraw", "term", "observing", "sealed", "stopped"],
-  ...["parked"],
+  ...["parked", "freeze", "survey"],
 ];
 /** Lines that a master took off its list. */
 const PARKED_MAX = 10_000;
@@ -31,6 +31,8 @@ export function heightOfEntry(entry: LogEntry): Height | undefined {
       return entry.message.height;
     case "lock":
     case "sealed":
+    case "freeze":
+    case "survey":
       return entry.height;
     default:
       return undefined;
@@ -53,6 +55,13 @@ export function encodeLogEntry(entry: LogEntry): Uint8Array {
     case "sealed":
       writer.u64(entry.height);
       writer.hex(entry.blockHash);
+      break;
+    case "freeze":
+      writePlace(writer, entry);
+      writer.flag(entry.isOn);
+      break;
+    case "survey":
+      writePlace(writer, entry);
       break;
     case "stopped":
       writer.sized(new TextEncoder().encode(entry.reason).subarray(0, REASON_BYTES_MAX));
@@ -82,6 +91,10 @@ function read(reader: ByteReader, kind: string | undefined): LogEntry | undefine
       return { kind, isOn: reader.flag() };
     case "sealed":
       return { kind, height: reader.u64() as Height, blockHash: reader.blockHash() };
+    case "freeze":
+      return { kind, ...readPlace(reader), isOn: reader.flag() };
+    case "survey":
+      return { kind, ...readPlace(reader) };
     case "stopped":
       return { kind, reason: new TextDecoder().decode(reader.sized(REASON_BYTES_MAX)) };
     case "parked":
@@ -94,6 +107,19 @@ function read(reader: ByteReader, kind: string | undefined): LogEntry | undefine
       return { kind, message: found.message } as LogEntry;
     }
   }
+}
+
+type Place = Pick<Extract<LogEntry, { kind: "survey" }>, "height" | "survey" | "nonce">;
+
+function writePlace(writer: ByteWriter, { height, survey, nonce }: Place): void {
+  writer.u64(height);
+  writer.u16(survey);
+  writer.hex(nonce);
+}
+
+function readPlace(reader: ByteReader): Place {
+  const height = reader.u64() as Height;
+  return { height, survey: reader.u16() as Attempt, nonce: reader.hash() };
 }
 
 function readParked(reader: ByteReader): LogEntry | undefined {

@@ -3,7 +3,7 @@
  * by code, so that nobody fills the disk with complaints about himself: the next line of a code
  * says how many of it were left out.
  */
-import type { AbsEvent } from "../observe/event-log.ts";
+import type { AbsEvent } from "../observe/event-record.ts";
 import { RateLimit } from "../peer/rate-limit.ts";
 
 /** Where events go: a log, or the thread that has one. */

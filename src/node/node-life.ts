@@ -4,9 +4,11 @@
  * is caught up with first, and then the participant begins as after a restart. Whatever was in
  * memory was not promised: each beginning is one from the disk, as after a crash.
  */
+import { dirname } from "node:path";
 import type { ChainState } from "../chain/chain-state.ts";
 import { chainConflict } from "../chain/checkpoint.ts";
-import type { LedgerCrypto, NodeKeys } from "../chain/crypto-interface.ts";
+import type { LedgerCrypto } from "../chain/crypto-interface.ts";
+import type { KeyRing } from "../chain/key-ring.ts";
 import { masterId } from "../chain/ledger-node.ts";
 import type { CandidateSequence, NodeId } from "../chain/ledger-units.ts";
 import type { Master } from "../chain/master-state.ts";
@@ -14,6 +16,7 @@ import type { LedgerMessage, MasterTermMessage } from "../chain/message-types.ts
 import { createMaster, createValidator, type Participant } from "../chain/participant.ts";
 import type { Checkpoint, Output } from "../chain/step-types.ts";
 import { AbsError, messageOf } from "../errors.ts";
+import { freeBytes } from "../store/free-bytes.ts";
 import {
   type JournalCondition,
   type OpenedJournal,
@@ -24,12 +27,14 @@ import { epochNow, LedgerRunner } from "./ledger-runner.ts";
 import type { NodeEvents } from "./node-events.ts";
 import { storeFault } from "./store-errors.ts";
 
-/** A disk without room is tried again after so long. */
+/** A disk without room is looked at again after so long. */
 const ROOM_PAUSE_MS = 5000;
+/** Free bytes with which it goes on: with less it could open its store, and write no block. */
+const ROOM_BYTES = 1 << 20;
 
 export type LifeOptions = {
   readonly role: "validator" | "master";
-  readonly keys: NodeKeys;
+  readonly keys: KeyRing;
   readonly genesis: ChainState;
   readonly crypto: LedgerCrypto;
   readonly file: string;
@@ -123,9 +128,10 @@ export class NodeLife {
       return createValidator({ ...config, wasWiped: false, checkPeriodMs, onlyCatchesUp });
     }
     // Sequences count from 0 by one a second at most: today's time is above all of them.
-    const firstSequence = condition.mayHaveForgotten ? epochNow() : 0;
+    const { mayHaveForgotten } = condition;
+    const firstSequence = mayHaveForgotten ? epochNow() : 0;
     return createMaster({
-      ...{ ...config, masterTerm },
+      ...{ ...config, masterTerm, mayHaveForgotten },
       firstSequence: firstSequence as number as CandidateSequence,
     });
   }
@@ -196,6 +202,9 @@ export class NodeLife {
 
   #again(): void {
     if (this.#isOver) return;
+    if (this.pausedBy !== undefined && freeBytes(dirname(this.options.file)) < ROOM_BYTES) {
+      return this.#laterAgain(ROOM_PAUSE_MS);
+    }
     const { participant } = this.runner;
     if (participant.kind === "master") this.#waiting = participant;
     this.runner.close();

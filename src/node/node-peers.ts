@@ -5,6 +5,7 @@
  */
 import { type ChainState, isChangePending } from "../chain/chain-state.ts";
 import type { Verifier } from "../chain/crypto-interface.ts";
+import type { AgentMode } from "../chain/discovery.ts";
 import type { SignedCertificate } from "../chain/identity-certificate.ts";
 import { encodeIntroduction } from "../chain/introduction.ts";
 import type { NodeId, PublicKey, Term } from "../chain/ledger-units.ts";
@@ -14,12 +15,14 @@ import {
   type MasterTermMessage,
   MESSAGE_CODES,
 } from "../chain/message-types.ts";
+import { decodeRecord } from "../chain/record-schema.ts";
 import type { SignedRevocation } from "../chain/revocation.ts";
 import { bytesOf } from "../chain/sha256.ts";
 import type { Output } from "../chain/step-types.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import { PeerChannel, type PeerNotice, type PeerStatus } from "../peer/peer-channel.ts";
 import type { PeerPassage } from "../peer/peer-passage.ts";
+import type { KeyPair } from "../session/x25519.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { epochNow } from "./ledger-runner.ts";
 import { bytesOfMessage, keepBytes } from "./message-bytes.ts";
@@ -53,9 +56,16 @@ export type NodePeersOptions = {
   readonly events: NodeEvents;
   readonly view: () => LedgerView;
   readonly onMessage: (from: NodeId, message: LedgerMessage) => void;
-  /** The master has revoked it: whatever else is shared with it ends too. */
-  readonly onRevoked: (nodeId: NodeId) => void;
+  /**
+   * The master or a block has revoked it: whatever else is shared with it ends too. With the key of
+   * its sessions, hexadecimal, where its certificate has been seen.
+   */
+  readonly onRevoked: (nodeId: NodeId, sessionPub: string | undefined) => void;
+  readonly onDiscovered: OnDiscovered;
 };
+
+/** A node with its newest certificate, and the mode that it says it has. */
+export type OnDiscovered = (signed: SignedCertificate, mode: AgentMode | undefined) => void;
 
 export class NodePeers {
   readonly gossip: PeerGossip;
@@ -68,11 +78,18 @@ export class NodePeers {
   #term: Term;
   /** A change of members waits for its height. */
   #wasPending = true;
+  /** Of sessions: one is that of the certificate which is shown. */
+  #keys: readonly KeyPair[];
+  #shown: SignedCertificate;
+  /** Renewed certificates of others, until the chain has them. */
+  #early: readonly SignedCertificate[] = [];
 
   /** @throws AbsError for anything wrong with certificate or revocations of the folder */
   constructor(readonly options: NodePeersOptions) {
     const { dir, keys, verifier, view } = options;
     this.#term = view().term;
+    this.#keys = keys.sessions;
+    this.#shown = loadCertificate(dir);
     this.#revocations = new RevocationList(dir);
     this.#identities = new PeerIdentities(
       keys.nodeId,
@@ -82,6 +99,7 @@ export class NodePeers {
         isRevoked: (nodeId) => this.#revocations.has(nodeId),
         onNews: (signed) => {
           this.gossip.passOn(signed);
+          options.onDiscovered(signed, this.gossip.modeOf(signed.certificate.nodeId));
           this.#meetSoon();
         },
       },
@@ -116,7 +134,12 @@ export class NodePeers {
   send(to: readonly NodeId[], message: LedgerMessage): void {
     const body = bytesOfMessage(message);
     const frame = { flag: PEER_FLAG.ledger, type: MESSAGE_CODES[message.kind], body };
-    for (const nodeId of to) this.#channel.send(nodeId, frame);
+    // Who waits for one waits far longer than it takes until there is more to say.
+    const isUrgent = message.kind !== "REPL_ACK";
+    for (const nodeId of to) {
+      if (isUrgent) this.#channel.send(nodeId, frame);
+      else this.#channel.sendAlong(nodeId, frame);
+    }
   }
 
   /** Who may speak here can be another set after a block. */
@@ -124,6 +147,11 @@ export class NodePeers {
     // Records let somebody in, or revoke somebody: two heights later.
     const isPending = isChangePending(next);
     this.#revocations.settle(next);
+    for (const bytes of block.body.records) {
+      const read = decodeRecord(bytes);
+      if ("record" in read && read.record.kind === "NODE_REVOKE") this.#cutOff(read.record.nodeId);
+    }
+    this.#learnEarly();
     if (block.body.records.length > 0 || isPending || this.#wasPending) this.meet();
     this.#wasPending = isPending;
   }
@@ -152,6 +180,31 @@ export class NodePeers {
     for (const signed of certificates) this.#identities.learn(signed);
   }
 
+  /**
+   * The manager has renewed certificates: its own is what this node shows from now on; those of
+   * others count as soon as the chain here has them.
+   */
+  certify(own: SignedCertificate, others: readonly SignedCertificate[]): void {
+    const { masterTerm } = this.options;
+    this.#shown = own;
+    this.#channel.show(encodeIntroduction({ signed: own, masterTerm }));
+    this.gossip.show(own);
+    this.#early = [...this.#early, ...others];
+    this.#learnEarly();
+  }
+
+  /** Handshakes begin with that of the certificate, and are answered for all of these. */
+  takeKeys(sessions: readonly KeyPair[]): void {
+    this.#keys = sessions;
+  }
+
+  #learnEarly(): void {
+    if (this.#early.length === 0) return;
+    const isWaiting = (signed: SignedCertificate): boolean =>
+      this.#identities.isNews(signed) && !this.#identities.learn(signed);
+    this.#early = this.#early.filter(isWaiting);
+  }
+
   /** Peers whose connection stands. */
   connected(): NodeId[] {
     return this.#channel.connected() as NodeId[];
@@ -163,13 +216,16 @@ export class NodePeers {
   }
 
   #openChannel(): PeerChannel {
-    const { dir, keys, genesis, masterTerm, passage } = this.options;
-    const signed = loadCertificate(dir);
+    const { keys, genesis, masterTerm, passage } = this.options;
+    const signed = this.#shown;
     const [host = "0.0.0.0"] = signed.certificate.addresses;
     const listen = this.options.listen ?? { host, port: signed.certificate.peerPort };
     return new PeerChannel({
       ...{ self: keys.nodeId, listen, random: kernelRandom },
-      noise: peerNoise(genesis.chainId, keys.session),
+      noise: peerNoise(genesis.chainId, () => ({
+        all: this.#keys,
+        shown: this.#shown.certificate.sessionPub,
+      })),
       realm: bytesOf(genesis.chainId),
       certificate: encodeIntroduction({ signed, masterTerm }),
       // Nobody has heard of a new term's master, nor knows where to call it.
@@ -182,9 +238,9 @@ export class NodePeers {
   }
 
   #openGossip(): PeerGossip {
-    const { dir, genesis, verifier, view, events } = this.options;
+    const { genesis, verifier, view, events } = this.options;
     return new PeerGossip({
-      ...{ chainId: genesis.chainId, own: loadCertificate(dir), identities: this.#identities },
+      ...{ chainId: genesis.chainId, own: this.#shown, identities: this.#identities },
       ...{ revocations: this.#revocations, masterPub: () => view().masterPub, verifier },
       send: (to, frame) => this.#channel.send(to, frame),
       connected: () => this.#channel.connected() as NodeId[],
@@ -192,10 +248,19 @@ export class NodePeers {
         const { nodeId, reason } = revocation;
         events.write("peer-revoked", { node_id: nodeId, reason });
         this.meet();
-        this.options.onRevoked(nodeId);
+        this.#cutOff(nodeId);
+      },
+      onMode: (nodeId, mode) => {
+        const signed = this.#identities.certificateOf(nodeId);
+        if (signed !== undefined) this.options.onDiscovered(signed, mode);
       },
       nowMs: () => performance.now(),
     });
+  }
+
+  #cutOff(nodeId: NodeId): void {
+    const signed = this.#identities.certificateOf(nodeId);
+    this.options.onRevoked(nodeId, signed?.certificate.sessionPub);
   }
 
   /** An introduction may bring a new term: then the peers are others from here on. */

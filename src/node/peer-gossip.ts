@@ -44,6 +44,8 @@ export type GossipOptions = {
   readonly send: (to: NodeId, frame: PeerFrame) => void;
   readonly connected: () => readonly NodeId[];
   readonly onRevoked: (signed: SignedRevocation) => void;
+  /** A peer says another mode of itself than before. */
+  readonly onMode?: (nodeId: NodeId, mode: AgentMode) => void;
   readonly nowMs: () => number;
 };
 
@@ -54,8 +56,17 @@ export class PeerGossip {
   /** Heard of first since the start, and not greeted yet. */
   readonly #newcomers = new Set<NodeId>();
   #mode: AgentMode | undefined;
+  #own: SignedCertificate;
 
-  constructor(readonly options: GossipOptions) {}
+  constructor(readonly options: GossipOptions) {
+    this.#own = options.own;
+  }
+
+  /** Another certificate of this node: all who are connected hear of it. */
+  show(own: SignedCertificate): void {
+    this.#own = own;
+    for (const nodeId of this.options.connected()) this.#introduce(nodeId);
+  }
 
   /** As the peer itself has said. */
   modeOf(nodeId: NodeId): AgentMode | undefined {
@@ -123,7 +134,7 @@ export class PeerGossip {
 
   #introduce(nodeId: NodeId): void {
     const mode = this.#mode === undefined ? {} : { mode: this.#mode };
-    const body = encodeDiscovery({ certificates: [this.options.own], ...mode });
+    const body = encodeDiscovery({ certificates: [this.#own], ...mode });
     this.#send(nodeId, "discovery", body);
   }
 
@@ -134,10 +145,13 @@ export class PeerGossip {
   #onDiscovery(from: NodeId, body: Uint8Array): boolean {
     const read = decodeDiscovery(body);
     if ("complaint" in read) return false;
-    if (read.mode !== undefined) this.#modes.set(from, read.mode);
     const { identities } = this.options;
     for (const signed of read.certificates) {
       if (identities.isNews(signed) && this.#mayAsk(from)) identities.learn(signed);
+    }
+    if (read.mode !== undefined && read.mode !== this.#modes.get(from)) {
+      this.#modes.set(from, read.mode);
+      this.options.onMode?.(from, read.mode);
     }
     return true;
   }

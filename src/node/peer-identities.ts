@@ -62,6 +62,11 @@ export class PeerIdentities {
     readonly hooks: IdentityHooks = {},
   ) {}
 
+  /** The newest of a node that was valid here, even if it is not any more. */
+  certificateOf(nodeId: NodeId): SignedCertificate | undefined {
+    return this.#known.get(nodeId);
+  }
+
   /** Whether a certificate, if it is valid, says more than what is known of its node. */
   isNews({ certificate }: SignedCertificate): boolean {
     if (certificate.nodeId === this.self) return false;
@@ -88,7 +93,9 @@ export class PeerIdentities {
     if ("complaint" in read) return undefined;
     const { nodeId, sessionPub, ledgerPub } = read.signed.certificate;
     const owned = fromHex(sessionPub);
-    if (owned === undefined || !equalBytes(owned, key) || nodeId === this.self) return undefined;
+    if (owned === undefined || nodeId === this.self) return undefined;
+    // It was called by a key that it is leaving: it is called again by the one it shows.
+    if (!equalBytes(owned, key)) return void this.learn(read.signed);
     const { masterTerm } = read;
     if (masterTerm?.masterPub === ledgerPub) this.#hearTerm(masterTerm);
     return this.learn(read.signed) ? nodeId : undefined;
@@ -139,7 +146,9 @@ export function isValid(signed: SignedCertificate, basis: IdentityBasis): boolea
     return [keysAt(member, next), keysAt(member, soon)].some((keys) => keys?.certificate === hash);
   }
   if (certificate.chainId !== chain.chainId) return false;
-  if (nodeIdOf(certificate.ledgerPub) !== certificate.nodeId) return false;
+  // Rotated keys are its issuer's to vouch for: this chain has not come as far as their record.
+  const isFirst = nodeIdOf(certificate.ledgerPub) === certificate.nodeId;
+  if (!isFirst && certificate.seq === 0) return false;
   // A master vouches for itself; whoever claims its id without its key does not get past this.
   return isIssuedBy(signed, masterPub, verifier);
 }

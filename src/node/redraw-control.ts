@@ -9,15 +9,15 @@ import { masterId } from "../chain/ledger-node.ts";
 import type { Hash, NodeId, Signature } from "../chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../chain/message-codec.ts";
 import type { Draft, ForcedRedrawMessage } from "../chain/message-types.ts";
-import { planRedraw, signRedraw } from "../chain/redraw-plan.ts";
-import { redrawFault } from "../chain/seal-check.ts";
+import { planRedraw, redrawComplaint, signRedraw } from "../chain/redraw-plan.ts";
 import { AbsError } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
 import { ask } from "./control-server.ts";
-import { createLedgerCrypto } from "./ledger-crypto.ts";
 import type { LedgerProcess } from "./ledger-process.ts";
 
 const NODE_ID = /^[0-9a-f]{32}$/;
+/** A day: longer than anybody waits for answers. */
+const HOLD_MS_MAX = 86_400_000;
 const NO_SIGNATURE = new Uint8Array(64) as Signature;
 
 /** What the operator is shown before the recovery key signs. */
@@ -26,14 +26,29 @@ export type ShownPlan = {
   readonly message: string;
   readonly answered: readonly NodeId[];
   readonly silent: readonly NodeId[];
+  /** In words; empty: the redraw cannot contradict what was agreed. */
+  readonly dangers: readonly string[];
+  /** Attempts that the master knows a redraw of. */
+  readonly redrawn: readonly number[];
+  readonly isBehind: boolean;
 };
+
+/** Before the message, where who holds the recovery key has read the dangers. */
+const MAY_FORK = "may-fork ";
 
 export function answerRecovery(process: LedgerProcess, path: string, text: string): Response {
   const { participant } = process.runner;
   const refuse = (error: string): Response => Response.json({ error }, { status: 400 });
   if (participant.kind !== "master") return refuse("only a master forces a redraw");
   if (path === "/recovery/survey") {
-    process.runner.take({ kind: "survey", nonce: toHex(kernelRandom(32)) as Hash });
+    const nonce = toHex(kernelRandom(32)) as Hash;
+    const holdMs = text === "" ? undefined : Number(text);
+    if (holdMs !== undefined && !(holdMs > 0 && holdMs <= HOLD_MS_MAX)) return refuse("how long?");
+    process.runner.take({ kind: "survey", nonce, holdMs });
+    return Response.json({});
+  }
+  if (path === "/recovery/release") {
+    process.runner.take({ kind: "release" });
     return Response.json({});
   }
   if (path === "/recovery/plan") {
@@ -41,9 +56,9 @@ export function answerRecovery(process: LedgerProcess, path: string, text: strin
     if (wanted?.some((nodeId) => !NODE_ID.test(nodeId))) return refuse("a node id is none");
     const plan = planRedraw(participant, wanted as NodeId[] | undefined);
     if ("refusal" in plan) return refuse(plan.refusal);
-    const { words, answered, silent } = plan;
+    const { words, ...rest } = plan;
     const message = toHex(encodeMessage({ ...words, signature: NO_SIGNATURE }));
-    return Response.json({ message, answered, silent } satisfies ShownPlan);
+    return Response.json({ message, ...rest } satisfies ShownPlan);
   }
   if (path === "/recovery/redraw") {
     const complaint = takeRedraw(process, text);
@@ -56,15 +71,14 @@ export function answerRecovery(process: LedgerProcess, path: string, text: strin
 function takeRedraw(process: LedgerProcess, text: string): string | undefined {
   const { participant } = process.runner;
   const { signer } = process.keys.ledger;
-  const words = readRedraw(text);
+  const mayFork = text.startsWith(MAY_FORK);
+  const words = readRedraw(mayFork ? text.slice(MAY_FORK.length) : text);
   if (words === undefined || participant.kind !== "master") return "it is no FORCED_REDRAW";
   if (words.signer !== masterId(participant)) return "it is another master's";
   const redraw = signRedraw(signer, words, words.recoverySignature);
-  const { chain, masterPub, term, attempt } = participant;
-  const fault = redrawFault(chain, redraw, masterPub, createLedgerCrypto());
-  if (fault !== undefined) return `${fault.fault} ${fault.detail}`;
-  if (redraw.term !== term || redraw.attempt <= attempt) return "it is of a time that has passed";
-  process.runner.take({ kind: "redraw", redraw });
+  const complaint = redrawComplaint(participant, redraw, mayFork);
+  if (complaint !== undefined) return complaint;
+  process.runner.take({ kind: "redraw", redraw, mayFork });
   return undefined;
 }
 
@@ -87,9 +101,17 @@ async function post(socket: string, path: string, body: string): Promise<unknown
   );
 }
 
-/** Asks all what they hold; answers are there a moment later. @throws AbsError */
-export async function surveyMembers(socket: string): Promise<void> {
-  await post(socket, "/recovery/survey", "");
+/**
+ * Asks all what they hold; answers are there a moment later. With `holdMs` they promise to wait so
+ * long without a vote. @throws AbsError
+ */
+export async function surveyMembers(socket: string, holdMs: number | undefined): Promise<void> {
+  await post(socket, "/recovery/survey", String(holdMs ?? ""));
+}
+
+/** Members vote again, where no redraw came of the survey. @throws AbsError */
+export async function releaseMembers(socket: string): Promise<void> {
+  await post(socket, "/recovery/release", "");
 }
 
 /** @throws AbsError REDRAW_REFUSED */
@@ -97,12 +119,13 @@ export async function askPlan(socket: string, committee: readonly string[]): Pro
   return (await post(socket, "/recovery/plan", committee.join(","))) as ShownPlan;
 }
 
-/** `message`: with the recovery key's signature in it. @throws AbsError REDRAW_REFUSED */
+/** `mayFork`: the plan's dangers were read. @throws AbsError REDRAW_REFUSED */
 export async function forceRedraw(
   socket: string,
   words: Draft<ForcedRedrawMessage>,
   recoverySignature: Signature,
+  mayFork: boolean,
 ): Promise<void> {
   const message = encodeMessage({ ...words, recoverySignature, signature: NO_SIGNATURE });
-  await post(socket, "/recovery/redraw", toHex(message));
+  await post(socket, "/recovery/redraw", `${mayFork ? MAY_FORK : ""}${toHex(message)}`);
 }

@@ -10,12 +10,10 @@ import { blockHashOf } from "../chain/block-core.ts";
 import { ByteWriter } from "../chain/byte-codec.ts";
 import { bodySize, writeBody } from "../chain/certificate-codec.ts";
 import type { ChainState } from "../chain/chain-state.ts";
-import { decodeContract } from "../chain/contract-entry.ts";
 import type { BlockHash, Hash, Height } from "../chain/ledger-units.ts";
 import { leafBytes, rootOf } from "../chain/merkle.ts";
 import { writeHeader } from "../chain/message-parts.ts";
-import { decodeRecord } from "../chain/record-schema.ts";
-import { ScdTree, scdEntry, signatureEntryId } from "../chain/scd-tree.ts";
+import { type ScdChange, ScdTree, scdEntry } from "../chain/scd-tree.ts";
 import { sha256 } from "../chain/sha256.ts";
 import { membershipLeaves } from "../chain/state-roots.ts";
 import type { LogEntry } from "../chain/step-types.ts";
@@ -72,7 +70,7 @@ export class SqliteJournal implements LedgerJournal {
   #checkedUpTo = 0;
   #isClosed = false;
   #membershipRoot: Hash | undefined;
-  /** As on the disk; undefined: that row is damaged. */
+  /** With what was saved and is not synced yet; undefined: that row is damaged. */
   #extent: Extent | undefined;
 
   /** @throws AbsError LEDGER_STORE_UNUSABLE, LEDGER_STORE_VERSION, LEDGER_CHAIN_OTHER */
@@ -105,17 +103,28 @@ export class SqliteJournal implements LedgerJournal {
     if (!this.#database.inTransaction) this.#database.run("BEGIN IMMEDIATE");
     try {
       const extent = this.#extent ?? { tip: this.tip(), votes: 0 };
-      const after = outputs.reduce((before, output) => this.#save(output, before), extent);
-      this.#extent = this.#putExtent(after);
+      this.#extent = outputs.reduce((before, output) => this.#save(output, before), extent);
     } catch (thrown) {
-      if (this.#database.inTransaction) this.#database.run("ROLLBACK");
-      this.#extent = readExtent(this.#database);
+      this.#rollBack();
       throw thrown;
     }
   }
 
   sync(): void {
-    if (this.#database.inTransaction) this.#database.run("COMMIT");
+    if (!this.#database.inTransaction) return;
+    try {
+      if (this.#extent !== undefined) this.#putExtent(this.#extent);
+      this.#database.run("COMMIT");
+    } catch (thrown) {
+      this.#rollBack();
+      throw thrown;
+    }
+  }
+
+  /** A disk that refuses may have rolled back already. */
+  #rollBack(): void {
+    if (this.#database.inTransaction) this.#database.run("ROLLBACK");
+    this.#extent = readExtent(this.#database);
   }
 
   /** By a connection of its own, whose transaction sees one state whatever is saved meanwhile. */
@@ -297,7 +306,7 @@ export class SqliteJournal implements LedgerJournal {
       case "block": {
         const { block, next } = output;
         this.#insertBlock(block);
-        this.#change(block, next);
+        this.#change(next);
         const dropped = this.#run("DELETE FROM vote WHERE height <= ?", next.height);
         return { tip: Math.max(tip, next.height), votes: votes - dropped };
       }
@@ -343,24 +352,25 @@ export class SqliteJournal implements LedgerJournal {
     this.#database.query("INSERT OR REPLACE INTO block VALUES (?, ?)").run(height, body.finish());
   }
 
-  /** The contracts that a block touched, and the members, as they are after it. */
-  #change({ body }: Block, next: ChainState): void {
+  /** The contracts that the tip touched, and the members, as they are after it. */
+  #change(next: ChainState): void {
     // In the order of the index, so that each of its pages is looked at once.
-    for (const id of touchedIds(body).sort()) {
-      const entry = next.scd.find(id);
-      if (entry !== undefined) this.#putContract(id, entry.bytes);
-      else this.#database.query("DELETE FROM contract WHERE id = ?").run(id);
-    }
+    this.#changeContracts([...next.scdChanges].sort(byId));
     if (this.#membershipRoot !== next.core.membershipRoot) this.#putMembers(next);
   }
 
-  #putContract(id: string, bytes: Uint8Array): void {
-    this.#database.query("INSERT OR REPLACE INTO contract VALUES (?, ?)").run(id, bytes);
+  #changeContracts(changes: Iterable<ScdChange>): void {
+    const put = this.#database.query("INSERT OR REPLACE INTO contract VALUES (?, ?)");
+    const remove = this.#database.query("DELETE FROM contract WHERE id = ?");
+    for (const { id, entry } of changes) {
+      if (entry !== undefined) put.run(id, entry.bytes);
+      else remove.run(id);
+    }
   }
 
   #putContracts(chain: ChainState): void {
     this.#database.run("DELETE FROM contract");
-    for (const { id, bytes } of chain.scd.entries()) this.#putContract(id, bytes);
+    this.#changeContracts(chain.scd.entries().map((entry) => ({ id: entry.id, entry })));
   }
 
   #putMembers(chain: ChainState): void {
@@ -388,16 +398,6 @@ function turnOfOthers(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function touchedIds({ contracts, records }: Block["body"]): string[] {
-  const ids = contracts.flatMap((bytes) => {
-    const read = decodeContract(bytes);
-    return "contract" in read ? [read.contract.scId as string] : [];
-  });
-  for (const bytes of records) {
-    const read = decodeRecord(bytes);
-    if (!("record" in read)) continue;
-    if (read.record.kind === "SC_UPDATE") ids.push(read.record.scId);
-    if (read.record.kind === "SIGNATURE") ids.push(signatureEntryId(read.record.signatureId));
-  }
-  return ids;
+function byId(one: ScdChange, other: ScdChange): number {
+  return one.id < other.id ? -1 : 1;
 }

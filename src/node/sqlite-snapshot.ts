@@ -30,6 +30,13 @@ export class SqliteSnapshot {
     return ((row as { tip: number | null }).tip ?? 0) as Height;
   }
 
+  /** One of the SCD's, by its id. */
+  entry(id: string): Uint8Array | undefined {
+    const row = this.#database.query("SELECT bytes FROM contract WHERE id = ?").get(id);
+    const bytes = (row as { bytes: unknown } | null)?.bytes;
+    return bytes instanceof Uint8Array ? bytes : undefined;
+  }
+
   /** All of the SCD, in parts. */
   *entries(): Generator<readonly EntryRow[]> {
     const query = this.#database.query(

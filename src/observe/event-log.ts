@@ -8,11 +8,7 @@
  */
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { AbsError, messageOf } from "../errors.ts";
-
-export interface AbsEvent {
-  readonly event: string;
-  readonly [field: string]: unknown;
-}
+import { type AbsEvent, type EventOrigin, type EventRecord, EventStamp } from "./event-record.ts";
 
 /** Lines that may wait for a writer that does not take them. */
 const WAITING_LINES_MAX = 10_000;
@@ -23,14 +19,19 @@ export class EventLog {
   readonly #owned: boolean;
   readonly #waiting: Uint8Array[] = [];
   readonly #encoder = new TextEncoder();
+  readonly #stamp: EventStamp;
+  readonly #listeners = new Set<(record: EventRecord) => void>();
   #lost = 0;
+  /** Of those lost, how many no `events-lost` has told of. */
+  #untold = 0;
   #written = 0;
 
   /**
    * @param path file to append to; undefined for standard output
    * @throws AbsError EVENTS_UNWRITABLE when the file cannot be opened
    */
-  constructor(path: string | undefined) {
+  constructor(path: string | undefined, origin: EventOrigin) {
+    this.#stamp = new EventStamp(origin);
     if (path === undefined) {
       this.#descriptor = STANDARD_OUTPUT;
       this.#owned = false;
@@ -57,9 +58,15 @@ export class EventLog {
     return this.#lost;
   }
 
-  /** Writes one event; the time (UTC, ISO 8601) comes first. */
+  /** Has `listener` told of each record as it is written. Returns what ends that. */
+  listen(listener: (record: EventRecord) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Writes one event. */
   write(event: AbsEvent, wall = new Date()): void {
-    this.#append({ time: wall.toISOString(), ...event });
+    this.#append(event, wall);
     this.flush();
   }
 
@@ -88,17 +95,18 @@ export class EventLog {
     closeSync(this.#descriptor);
   }
 
-  #append(event: object): void {
+  #append(event: AbsEvent, wall: Date): void {
+    if (this.#untold > 0 && this.#waiting.length < WAITING_LINES_MAX / 2) {
+      const count = this.#untold;
+      this.#untold = 0;
+      this.#append({ event: "events-lost", count }, wall);
+    }
+    const record = this.#stamp.record(event, wall);
     if (this.#waiting.length >= WAITING_LINES_MAX) {
       this.#lost++;
-      return;
-    }
-    if (this.#lost > 0 && this.#waiting.length < WAITING_LINES_MAX / 2) {
-      const lost = this.#lost;
-      this.#lost = 0;
-      this.#append({ time: new Date().toISOString(), event: "events-lost", count: lost });
-    }
-    this.#waiting.push(this.#encoder.encode(`${JSON.stringify(event)}\n`));
+      this.#untold++;
+    } else this.#waiting.push(this.#encoder.encode(`${JSON.stringify(record)}\n`));
+    for (const listener of this.#listeners) listener(record);
   }
 
   /** Bytes that the descriptor took; 0 when it takes none now. */

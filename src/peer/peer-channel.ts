@@ -7,6 +7,7 @@
  * time.
  */
 import { createServer, type Server, type Socket } from "node:net";
+import { equalBytes } from "../bytes.ts";
 import { AbsError, messageOf } from "../errors.ts";
 import { PEER_FLAG, type PeerFrame } from "../wire/peer-frame.ts";
 import { PeerConnection } from "./peer-connection.ts";
@@ -17,6 +18,10 @@ import { SendQueue } from "./send-queue.ts";
 
 export const PEER_PORT = 6254;
 const QUEUE = { framesMax: 4096, bytesMax: 8 * 1024 * 1024 };
+/** Frames that leave together, in one write. */
+const WRITE_BYTES = 60 * 1024;
+/** How long a frame that is not urgent waits for another to the same peer. */
+const ALONG_MS = 20;
 /** Connections whose handshake is not over; the oldest leaves for a new one. */
 const STRANGERS_MAX = 64;
 const PATIENCE_MS = 3000;
@@ -62,19 +67,34 @@ type Peer = {
   dialler: PeerDialler | undefined;
 };
 
+function isSamePlace(before: Callee, after: Callee): boolean {
+  const { host, port, key } = after;
+  return before.host === host && before.port === port && equalBytes(before.key, key);
+}
+
 export class PeerChannel {
   readonly #peers = new Map<string, Peer>();
   readonly #strangers = new Set<PeerConnection>();
+  #certificate: Uint8Array;
   readonly #ticking: ReturnType<typeof setInterval>;
   /** Where peers are. */
   #hosts: ReadonlySet<string> = new Set();
   #server: Server | undefined;
+  /** For whom there are frames that wait for others. */
+  readonly #waiting = new Set<Peer>();
+  #wait: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
   #sentFrames = 0;
   #sentBytes = 0;
 
   constructor(readonly options: PeerChannelOptions) {
+    this.#certificate = options.certificate;
     this.#ticking = setInterval(() => this.#tick(), ALIVE_MS);
+  }
+
+  /** Handshakes from now on show another certificate; connections that stand go on. */
+  show(certificate: Uint8Array): void {
+    this.#certificate = certificate;
   }
 
   /** @throws AbsError PEER_PORT_BUSY */
@@ -109,7 +129,7 @@ export class PeerChannel {
     for (const callee of callees) {
       const peer = this.#peerOf(callee.nodeId);
       const before = peer.dialler?.callee;
-      if (before?.host === callee.host && before.port === callee.port) continue;
+      if (before !== undefined && isSamePlace(before, callee)) continue;
       peer.dialler?.close();
       const onConnected = (socket: Socket, key: Uint8Array) =>
         this.#connect(socket, { nodeId: callee.nodeId, key });
@@ -122,10 +142,17 @@ export class PeerChannel {
 
   /** Sends when the peer is there; false for a peer that was never met. */
   send(nodeId: string, frame: PeerFrame): boolean {
-    const peer = this.#peers.get(nodeId);
-    if (peer === undefined) return false;
-    peer.queue.push(frame);
+    const peer = this.#enqueue(nodeId, frame);
     this.#pump(peer);
+    return peer !== undefined;
+  }
+
+  /** With the next that is sent to the peer, or ALONG_MS later. */
+  sendAlong(nodeId: string, frame: PeerFrame): boolean {
+    const peer = this.#enqueue(nodeId, frame);
+    if (peer === undefined) return false;
+    this.#waiting.add(peer);
+    this.#wait ??= setTimeout(() => this.#endWait(), ALONG_MS);
     return true;
   }
 
@@ -154,6 +181,7 @@ export class PeerChannel {
   close(): void {
     this.#isClosed = true;
     clearInterval(this.#ticking);
+    clearTimeout(this.#wait);
     for (const connection of this.#strangers) connection.end();
     for (const { connection, dialler } of this.#peers.values()) {
       dialler?.close();
@@ -178,7 +206,8 @@ export class PeerChannel {
   }
 
   #connect(socket: Socket, callee: LinkOptions["callee"]): void {
-    const { noise, realm, certificate, authenticate } = this.options;
+    const { noise, realm, authenticate } = this.options;
+    const certificate = this.#certificate;
     const ephemeralSecret = this.options.random(32);
     const isKnownPlace = this.#hosts.has(socket.remoteAddress?.replace(/^::ffff:/, "") ?? "");
     const own = { noise, realm, certificate, ephemeralSecret };
@@ -252,14 +281,25 @@ export class PeerChannel {
     }
   }
 
+  #enqueue(nodeId: string, frame: PeerFrame): Peer | undefined {
+    const peer = this.#peers.get(nodeId);
+    peer?.queue.push(frame);
+    return peer;
+  }
+
+  #endWait(): void {
+    this.#wait = undefined;
+    for (const peer of this.#waiting) this.#pump(peer);
+    this.#waiting.clear();
+  }
+
   #pump(peer: Peer | undefined): void {
     const connection = peer?.connection;
     if (peer === undefined || connection === undefined) return;
     while (peer.queue.length > 0 && connection.hasRoom) {
-      const frame = peer.queue.shift();
-      if (frame === undefined) continue;
-      this.#sentFrames++;
-      this.#sentBytes += connection.send(frame);
+      const frames = peer.queue.take(WRITE_BYTES);
+      this.#sentFrames += frames.length;
+      this.#sentBytes += connection.send(frames);
     }
   }
 

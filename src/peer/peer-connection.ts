@@ -64,19 +64,20 @@ export class PeerConnection {
   }
 
   get hasRoom(): boolean {
-    return !this.#isOver && this.#link.isOpen && !this.socket.writableNeedDrain;
+    const { destroyed, writableNeedDrain } = this.socket;
+    return !destroyed && this.#link.isOpen && !writableNeedDrain;
   }
 
-  /** Bytes on the wire. */
-  send(frame: PeerFrame): number {
-    const sealed = this.#link.seal(frame);
+  /** In one write; bytes on the wire. */
+  send(frames: readonly PeerFrame[]): number {
+    const sealed = this.#link.seal(frames);
     this.socket.write(sealed);
     if (this.#link.fault !== undefined) this.end();
     return sealed.length;
   }
 
   alive(): void {
-    this.send({ flag: PEER_FLAG.alive, type: 0, body: NOTHING });
+    this.send([{ flag: PEER_FLAG.alive, type: 0, body: NOTHING }]);
   }
 
   end(): void {

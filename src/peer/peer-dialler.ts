@@ -1,6 +1,7 @@
 /**
  * Calls one peer until it answers, and again when it is lost: at first soon, then with pauses that
  * double up to five seconds, each a little different so that a restart does not bring all at once.
+ * Where nothing listens for long, the pauses grow on: who starts to listen calls us itself.
  */
 import { connect, type Socket } from "node:net";
 import type { PeerPassage } from "./peer-passage.ts";
@@ -8,6 +9,9 @@ import type { PeerPassage } from "./peer-passage.ts";
 const FIRST_MS = 100;
 const LAST_MS = 5000;
 const CALL_MS = 3000;
+const REFUSED_LAST_MS = 30_000;
+/** A pause is at most this part of the time in which only refusals came. */
+const REFUSED_PART = 1 / 3;
 
 export type Callee = {
   readonly nodeId: string;
@@ -25,7 +29,14 @@ export type DiallerOptions = {
   readonly passage?: PeerPassage | undefined;
 };
 
+/** The longest pause, in ms, where calls have been refused, one after the other, for so many ms. */
+export function pauseLimitMs(refusedMs: number): number {
+  return Math.min(REFUSED_LAST_MS, Math.max(LAST_MS, refusedMs * REFUSED_PART));
+}
+
 export class PeerDialler {
+  /** Of the first refusal that nothing but refusals followed, on the monotonic clock. */
+  #refusedSinceMs: number | undefined;
   #pauseMs: number;
   #waiting: ReturnType<typeof setTimeout> | undefined;
   #calling: Socket | undefined;
@@ -50,7 +61,8 @@ export class PeerDialler {
   again(): void {
     if (this.#isClosed || this.#waiting !== undefined || this.#calling !== undefined) return;
     const pauseMs = this.#pauseMs * (0.75 + Math.random() / 2);
-    this.#pauseMs = Math.min(Math.max(LAST_MS, this.options.firstMs), 2 * this.#pauseMs);
+    const limitMs = pauseLimitMs(performance.now() - (this.#refusedSinceMs ?? performance.now()));
+    this.#pauseMs = Math.min(Math.max(limitMs, this.options.firstMs), 2 * this.#pauseMs);
     this.#waiting = setTimeout(() => {
       this.#waiting = undefined;
       void this.#begin();
@@ -86,15 +98,19 @@ export class PeerDialler {
     socket.once("connect", () => {
       isConnected = true;
       this.#calling = undefined;
+      this.#refusedSinceMs = undefined;
       socket.setTimeout(0);
       this.onConnected(socket, key);
     });
-    // "close" follows an error and says it all.
-    socket.on("error", () => {});
+    let isRefused = false;
+    socket.on("error", (error) => {
+      isRefused = "code" in error && error.code === "ECONNREFUSED";
+    });
     socket.once("close", () => {
       if (localPort !== undefined) this.options.passage?.close(localPort);
       if (isConnected) return;
       this.#calling = undefined;
+      this.#refusedSinceMs = isRefused ? (this.#refusedSinceMs ?? performance.now()) : undefined;
       this.again();
     });
   }

@@ -5,7 +5,12 @@
  * bytes end the link with a fault, never more.
  */
 import { concat } from "../bytes.ts";
-import { encodePeerFrame, PEER_FLAG, type PeerFrame, PeerFrameReader } from "../wire/peer-frame.ts";
+import {
+  encodePeerFrames,
+  PEER_FLAG,
+  type PeerFrame,
+  PeerFrameReader,
+} from "../wire/peer-frame.ts";
 import type { PeerCipher, PeerHandshake, PeerNoise } from "./peer-noise.ts";
 
 const LENGTH_BYTES = 2;
@@ -83,9 +88,9 @@ export class PeerLink {
     return this.sending !== undefined && this.fault === undefined;
   }
 
-  /** A frame as records. On entry the link is open. */
-  seal(frame: PeerFrame): Uint8Array {
-    return this.sealRecords(encodePeerFrame(frame));
+  /** Frames as records, several in one where they fit. On entry the link is open. */
+  seal(frames: readonly PeerFrame[]): Uint8Array {
+    return this.sealRecords(encodePeerFrames(frames));
   }
 
   /** Frames that `chunk` completes; `fault` is set where it is not what a peer sends. */
@@ -110,7 +115,7 @@ export class PeerLink {
       if (this.receiving === undefined) this.readHandshake(message);
       else frames.push(...this.readRecord(this.receiving, message));
     }
-    this.rest = bytes.slice(offset);
+    this.rest = offset === bytes.length ? NOTHING : bytes.slice(offset);
     return this.fault === undefined ? frames : [];
   }
 
@@ -161,7 +166,7 @@ export class PeerLink {
     // The responder's answer is made of our ephemeral key: it is no recording. Ours may be one
     // until a record follows.
     this.isConfirmed = true;
-    this.answer.push(this.seal(ALIVE));
+    this.answer.push(this.seal([ALIVE]));
   }
 
   private readRecord(cipher: PeerCipher, sealed: Uint8Array): PeerFrame[] {

@@ -8,12 +8,8 @@ const frame = (type: number, sizeBytes = 0) => ({ flag: 1, type, body: new Uint8
 test("beyond its count the oldest frames leave", () => {
   const queue = new SendQueue({ framesMax: 2, bytesMax: 1000 });
   for (const type of [1, 2, 3]) queue.push(frame(type));
-  expect([queue.shift()?.type, queue.shift()?.type, queue.shift(), queue.lost]).toEqual([
-    2,
-    3,
-    undefined,
-    1,
-  ]);
+  expect(queue.take(1000).map(({ type }) => type)).toEqual([2, 3]);
+  expect([queue.take(1000), queue.lost]).toEqual([[], 1]);
 });
 
 test("beyond its bytes too, headers counted", () => {
@@ -22,7 +18,14 @@ test("beyond its bytes too, headers counted", () => {
   queue.push(frame(2, 44));
   expect(queue.length).toBe(2);
   queue.push(frame(3, 1));
-  expect([queue.length, queue.lost, queue.shift()?.type]).toEqual([2, 1, 2]);
+  expect([queue.length, queue.lost, queue.take(0)[0]?.type]).toEqual([2, 1, 2]);
+});
+
+test("what fits leaves together, and one frame at least", () => {
+  const queue = new SendQueue({ framesMax: 10, bytesMax: 1000 });
+  for (const [type, sizeBytes] of [1, 14, 300, 14].entries()) queue.push(frame(type, sizeBytes));
+  const taken = [27, 100, 100].map((bytesMax) => queue.take(bytesMax).map(({ type }) => type));
+  expect(taken).toEqual([[0, 1], [2], [3]]);
 });
 
 test("a burst is free, debt is paid by waiting, and time earns no more than the burst", () => {

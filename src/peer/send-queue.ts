@@ -28,7 +28,20 @@ export class SendQueue {
     }
   }
 
-  shift(): PeerFrame | undefined {
+  /** The oldest, and what fits with it into so many bytes. */
+  take(bytesMax: number): PeerFrame[] {
+    const frames: PeerFrame[] = [];
+    let left = bytesMax;
+    for (;;) {
+      const [next] = this.frames;
+      if (next === undefined || (frames.length > 0 && bytesOf(next) > left)) return frames;
+      left -= bytesOf(next);
+      this.shift();
+      frames.push(next);
+    }
+  }
+
+  private shift(): PeerFrame | undefined {
     const frame = this.frames.shift();
     if (frame !== undefined) this.sizeBytes -= bytesOf(frame);
     return frame;

@@ -5,11 +5,12 @@
  */
 
 import { AbsError } from "../errors.ts";
-import { RESERVED_RULE_BASE, RESERVED_RULES, STAGE_NAMES } from "./decision.ts";
+import { RESERVED_RULE_BASE, RESERVED_RULES, RULES_MAX, STAGE_NAMES } from "./decision.ts";
 import {
   type ContractRequirement,
   EXCEPTION_NAMES,
   type Midstream,
+  type NamedAgent,
   type Party,
   type Policy,
   type PolicyNames,
@@ -18,6 +19,10 @@ import {
 import { buildPortIndex } from "./port-index.ts";
 import {
   APP_ANY,
+  FILTER_APP_ANY,
+  FILTER_APP_SHIFT,
+  FILTER_OUTSIDE,
+  FILTER_PEERS,
   PARTY_ANY,
   PARTY_CIDR,
   PARTY_PEERS,
@@ -47,11 +52,13 @@ export interface CompiledPolicy {
 /** Compiles `policy` for the agent described by `names`. Throws AbsError `POLICY_INVALID`. */
 export function compilePolicy(policy: Policy, names: PolicyNames): CompiledPolicy {
   const rules = policy.rules;
-  if (rules.length > RESERVED_RULE_BASE) {
-    const message = `The policy has ${rules.length} rules; at most ${RESERVED_RULE_BASE} fit.`;
+  if (rules.length > RULES_MAX) {
+    const message = `The policy has ${rules.length} rules; at most ${RULES_MAX} fit.`;
     throw new AbsError("POLICY_INVALID", message, "Join rules: ports and groups take lists.");
   }
-  for (const rule of rules) checkNames(rule, names);
+  const known = knownNames(names);
+  for (const rule of rules) checkNames(rule, names, known);
+  const sets = new PeerSets(names.peers);
   const contracts = new Interner<ContractRequirement>();
   const stage = names.own.stage ?? policy.defaults.stage;
   const refuse = policy.defaults.refuse;
@@ -74,11 +81,14 @@ export function compilePolicy(policy: Policy, names: PolicyNames): CompiledPolic
     ruleApp: Uint32Array.from(rules, (rule) =>
       rule.app === undefined ? APP_ANY : names.apps.indexOf(rule.app),
     ),
-    ...partyArrays(rules, names),
+    ...partyArrays(rules, sets),
     ...protocolArrays(rules),
     ...portArrays(rules),
     otherTenants: rangeWords(names.otherTenants),
-    ...buildPortIndex(rules.map((rule) => (appliesHere(rule, names) ? rule : undefined))),
+    ...buildPortIndex(
+      rules.map((rule) => (appliesHere(rule, names) ? rule : undefined)),
+      Uint32Array.from(rules, (rule) => filterOf(rule, names, sets)),
+    ),
   };
   return { snapshot, contracts: contracts.values, ruleIds: rules.map((rule) => rule.id) };
 }
@@ -96,11 +106,16 @@ export function remoteOf(rule: PolicyRule): Party {
 }
 
 /** Whether the rule's own end is this agent. */
-export function appliesHere(rule: PolicyRule, names: PolicyNames): boolean {
-  const own = rule.direction === "in" ? rule.to : rule.from;
-  if (own.kind === "agent") return own.names.includes(names.own.id);
-  if (own.kind === "group") return own.names.some((group) => names.own.groups.includes(group));
+export function appliesHere(rule: PolicyRule, { own }: { readonly own: NamedAgent }): boolean {
+  const end = ownEndOf(rule);
+  if (end.kind === "agent") return end.names.includes(own.id);
+  if (end.kind === "group") return end.names.some((group) => own.groups.includes(group));
   return true;
+}
+
+/** The party at the own end: `to` of an inbound rule, `from` of an outbound one. */
+export function ownEndOf(rule: PolicyRule): Party {
+  return rule.direction === "in" ? rule.to : rule.from;
 }
 
 /** UTC seconds until which the flows pass: 0 never, Infinity always. */
@@ -108,7 +123,21 @@ export function midstreamUntil(midstream: Midstream): number {
   return midstream.action === "allow" ? midstream.until : 0;
 }
 
-function checkNames(rule: PolicyRule, names: PolicyNames): void {
+interface Known {
+  readonly agents: ReadonlySet<string>;
+  readonly groups: ReadonlySet<string>;
+}
+
+function knownNames({ own, peers, known }: PolicyNames): Known {
+  const ids = peers.map(({ id }) => id);
+  const groups = peers.flatMap((peer) => peer.groups);
+  return {
+    agents: new Set([own.id, ...ids, ...(known?.agents ?? [])]),
+    groups: new Set([...own.groups, ...groups, ...(known?.groups ?? [])]),
+  };
+}
+
+function checkNames(rule: PolicyRule, names: PolicyNames, { agents, groups }: Known): void {
   const fail = (reason: string, remedy: string): never => {
     throw new AbsError("POLICY_INVALID", `${rule.place}: rule "${rule.id}": ${reason}`, remedy);
   };
@@ -118,17 +147,15 @@ function checkNames(rule: PolicyRule, names: PolicyNames): void {
   }
   for (const party of [rule.from, rule.to]) {
     if (party.kind === "agent") {
-      const peers = names.peers.map((peer) => peer.id);
-      const known = new Set([names.own.id, ...peers, ...(names.known?.agents ?? [])]);
       for (const id of party.names) {
-        if (!known.has(id)) fail(`there is no agent "${id}".`, `Agents: ${[...known].join(", ")}.`);
+        if (agents.has(id)) continue;
+        fail(`there is no agent "${id}".`, `Agents: ${[...agents].join(", ")}.`);
       }
     } else if (party.kind === "group") {
-      const peers = names.peers.flatMap((peer) => peer.groups);
-      const known = new Set([...names.own.groups, ...peers, ...(names.known?.groups ?? [])]);
       for (const group of party.names) {
-        const all = [...known].join(", ") || "none";
-        if (!known.has(group)) fail(`no agent is in the group "${group}".`, `Groups: ${all}.`);
+        if (groups.has(group)) continue;
+        const all = [...groups].join(", ") || "none";
+        fail(`no agent is in the group "${group}".`, `Groups: ${all}.`);
       }
     }
   }
@@ -152,8 +179,7 @@ function settingsOf(policy: Policy, names: PolicyNames): Uint32Array {
   return settings;
 }
 
-function partyArrays(rules: readonly PolicyRule[], names: PolicyNames) {
-  const sets = new Interner<number[]>();
+function partyArrays(rules: readonly PolicyRule[], sets: PeerSets) {
   const ranges: number[] = [];
   const ruleRangeStart = new Uint32Array(rules.length + 1);
   const ruleParty = new Uint8Array(rules.length);
@@ -169,19 +195,21 @@ function partyArrays(rules: readonly PolicyRule[], names: PolicyNames) {
       for (const word of rangeWords(party.ranges)) ranges.push(word);
     } else {
       ruleParty[i] = PARTY_PEERS;
-      const set = new Array<number>(Math.ceil(names.peers.length / 32)).fill(0);
-      for (const [peer, { id, groups }] of names.peers.entries()) {
-        const inParty =
-          party.kind === "agent"
-            ? party.names.includes(id)
-            : groups.some((group) => party.names.includes(group));
-        if (inParty) set[peer >>> 5] = ((set[peer >>> 5] ?? 0) | (1 << (peer & 31))) >>> 0;
-      }
-      rulePeerSet[i] = sets.indexOf(set);
+      rulePeerSet[i] = sets.indexOf(party).row;
     }
   }
-  const peerSets = Uint32Array.from(sets.values.flat());
+  const peerSets = Uint32Array.from(sets.rows.flat());
   return { ruleParty, rulePeerSet, ruleRangeStart, ranges: Uint32Array.from(ranges), peerSets };
+}
+
+/** What keeps a rule from being looked at for most questions that it does not bear on. */
+function filterOf(rule: PolicyRule, names: PolicyNames, sets: PeerSets): number {
+  const party = remoteOf(rule);
+  const app = rule.app === undefined ? FILTER_APP_ANY : names.apps.indexOf(rule.app);
+  let ends = FILTER_PEERS;
+  if (party.kind === "agent" || party.kind === "group") ends = sets.indexOf(party).filter;
+  else if (rule.app === undefined) ends |= FILTER_OUTSIDE;
+  return ((app << FILTER_APP_SHIFT) | ends) >>> 0;
 }
 
 function protocolArrays(rules: readonly PolicyRule[]) {
@@ -211,6 +239,34 @@ function portArrays(rules: readonly PolicyRule[]) {
 
 function rangeWords(ranges: PolicyNames["otherTenants"]): Uint32Array {
   return Uint32Array.from(ranges.flatMap((range) => [range.version, ...range.low, ...range.high]));
+}
+
+type NamedParty = Extract<Party, { kind: "agent" | "group" }>;
+
+/** Sets of peers by what names them: many rules name the same. */
+class PeerSets {
+  readonly rows: number[][] = [];
+  readonly #known = new Map<string, { readonly row: number; readonly filter: number }>();
+
+  constructor(readonly peers: PolicyNames["peers"]) {}
+
+  indexOf(party: NamedParty): { readonly row: number; readonly filter: number } {
+    const key = `${party.kind} ${party.names.join(" ")}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const row = new Array<number>(Math.ceil(this.peers.length / 32)).fill(0);
+    let filter = 0;
+    for (const [peer, { id, groups }] of this.peers.entries()) {
+      const theirs = party.kind === "agent" ? [id] : groups;
+      if (!theirs.some((name) => party.names.includes(name))) continue;
+      row[peer >>> 5] = ((row[peer >>> 5] ?? 0) | (1 << (peer & 31))) >>> 0;
+      filter |= 1 << (peer & 15);
+    }
+    const found = { row: this.rows.length, filter };
+    this.rows.push(row);
+    this.#known.set(key, found);
+    return found;
+  }
 }
 
 /** Numbers equal values (by their JSON) alike, in order of first appearance. */

@@ -49,6 +49,21 @@ test.each([...FIELDS])(
   },
 );
 
+test("questions that share a place are found again", () => {
+  const cache = new DecisionCache();
+  const ask = (i: number) => cache.locate(0, i, 0, 0, 0, 0x0a00_0000 + i, 4, 1, 6, 443);
+  for (let i = 0; i < 256; i++) cache.fill(ask(i), i);
+  let found = 0;
+  for (let i = 0; i < 256; i++) {
+    const entry = ask(i);
+    if (cache.isHit === 0) continue;
+    found++;
+    expect(cache.valueAt(entry)).toBe(i);
+  }
+  // With one place each it would be about 240.
+  expect(found).toBeGreaterThan(252);
+});
+
 test("an empty cache answers nothing, not even a question of zeros", () => {
   const cache = new DecisionCache();
   cache.locate(0, -1, 0, 0, 0, 0, 4, -1, 0, 0);

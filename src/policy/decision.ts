@@ -22,10 +22,12 @@ export const TAG_UNKNOWN = -1;
 /** The remote end is not an agent of the tenant. */
 export const PEER_NONE = -1;
 
-/** Rules of the file have indexes below; those of RESERVED_RULES start here. 16 bits in all. */
-export const RESERVED_RULE_BASE = 0xff00;
+/** Rules of the file have indexes below; those of RESERVED_RULES start here. 24 bits in all. */
+export const RESERVED_RULE_BASE = 0xff_ff00;
+/** More are a mistake, and would take a snapshot's area many times over. */
+export const RULES_MAX = 1_000_000;
 
-/** Decisions that no rule of the file made. Order is fixed: flow records keep the index. */
+/** Decisions that no rule of the file made. Order is fixed: events carry the index. */
 export const RESERVED_RULES = [
   "default-inbound",
   "default-outbound",

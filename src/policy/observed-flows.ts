@@ -4,16 +4,15 @@
  * a line that is none is counted, never believed. Memory follows the number of different
  * questions, at most QUESTIONS_MAX; what is beyond is counted.
  */
-import { PROTOCOL_NUMBERS } from "../store/network-values.ts";
+import { protocolNumber } from "../store/network-values.ts";
 import { formatAddress, parseAddress } from "../wire/ip-text.ts";
 import type { PolicyQuestion } from "./explain.ts";
 import type { PolicyNames } from "./policy.ts";
 
 /** Refusals that a policy makes; others say what a packet is. */
-const POLICY_REASONS = ["policy-denied", "outside-denied", "multicast-denied"];
+export const POLICY_REASONS = ["policy-denied", "outside-denied", "multicast-denied"];
 const QUESTIONS_MAX = 200_000;
 const PORT_MAX = 0xffff;
-const PROTOCOL_MAX = 0xff;
 
 export interface ObservedFlow {
   readonly question: PolicyQuestion;
@@ -88,13 +87,18 @@ function objectOf(line: string): Fields | undefined {
   }
 }
 
+/** An outgoing flow that is refused has no tag yet: its application is what its signature said. */
+export function appOf(event: Fields): unknown {
+  return event["app"] ?? (event["direction"] === "out" ? event["signature"] : undefined);
+}
+
 function questionOf(event: Fields, names: PolicyNames): PolicyQuestion | undefined {
-  const { direction, peer, app } = event;
+  const { direction, peer } = event;
+  const app = appOf(event);
   if (direction !== "in" && direction !== "out") return undefined;
   const other = direction === "in" ? event["source"] : event["destination"];
   const address = typeof other === "string" ? parseAddress(other) : undefined;
-  const words = String(event["protocol"]);
-  const protocol = PROTOCOL_NUMBERS.get(words) ?? wholeNumber(words, PROTOCOL_MAX);
+  const protocol = protocolNumber(String(event["protocol"]));
   const port = wholeNumber(String(event["destinationPort"]), PORT_MAX);
   if (address === undefined || protocol === undefined || port === undefined) return undefined;
   const isPeer = typeof peer === "string" && names.peers.some(({ id }) => id === peer);

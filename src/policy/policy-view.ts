@@ -2,9 +2,8 @@
  * Policy lookups in the data plane (design/agent.md "Policy"): the first rule that applies decides,
  * else the default. Hot path.
  *
- * A small direct-mapped cache answers repeated questions, and the snapshot's port index keeps a
- * miss from looking at rules for other ports, so the cost of a lookup does not grow with the
- * rules.
+ * A small cache answers repeated questions, and the snapshot's port index keeps a miss from looking
+ * at rules for other ports, so the cost of a lookup does not grow with the rules.
  *
  * Applications. In full mode an allow rule needs proof: the tag it names, or any tag when it names
  * none; the zero tag proves nothing. In quick mode (the own mode for inbound, the peer's for
@@ -19,6 +18,8 @@ import {
   ACTION_DENY,
   DIRECTION_IN,
   type PolicyDecision,
+  REFUSE_DROP,
+  REFUSE_REJECT,
   RESERVED_RULE_BASE,
   RULE_DEFAULT_INBOUND,
   RULE_DEFAULT_MULTICAST,
@@ -33,6 +34,11 @@ import { DecisionCache } from "./decision-cache.ts";
 import { EXCEPTION_ARP, exceptionRule } from "./exceptions.ts";
 import {
   APP_ANY,
+  ENTRY_WORDS,
+  FILTER_APP_ANY,
+  FILTER_APP_SHIFT,
+  FILTER_OUTSIDE,
+  LIST_SEARCHED,
   PARTY_ANY,
   PARTY_PEERS,
   PORT_CLASS_OTHER,
@@ -52,8 +58,20 @@ import {
   SETTING_TAGS,
 } from "./snapshot.ts";
 
-const VALUE_ALLOW = 1 << 16;
-const VALUE_SERVER_FIRST = 1 << 17;
+/**
+ * An answer is a rule index in the bits below, and these: all that a decision says but for a time
+ * and a contract, which few rules have for themselves. A hit then reads nothing of its rule, whose
+ * columns would not all be in the processor's cache when there are many.
+ */
+const VALUE_RULE = 0xff_ffff;
+const VALUE_ALLOW = 1 << 24;
+const VALUE_SERVER_FIRST = 1 << 25;
+const VALUE_REJECT = 1 << 26;
+const VALUE_RETURN_IDENTIFY = 1 << 27;
+const VALUE_STAGE_SHIFT = 28;
+const VALUE_STAGE = 3;
+/** The rule has a `midstream` or a contract of its own. */
+const VALUE_OWN = 1 << 30;
 
 const TCP = 6;
 const UDP = 17;
@@ -86,6 +104,15 @@ export class PolicyView {
   private protocol = 0;
   private port = 0;
   private quick = 0;
+
+  // Where its walk over the rules is.
+  private narrow = 0;
+  private narrowEnd = 0;
+  private wide = 0;
+  private wideEnd = 0;
+  private isOtherClass = 0;
+  private wantedEnd = 0;
+  private wantedApp = 0;
 
   constructor(private readonly snapshot: PolicySnapshot) {
     this.decidedInWalk = new Uint32Array(Math.max(1, snapshot.settings[SETTING_TAGS] ?? 1));
@@ -141,7 +168,7 @@ export class PolicyView {
     this.tag = tag;
     this.protocol = protocol;
     this.port = portKey;
-    const value = this.lookUp(hasPort);
+    const value = this.completed(this.lookUp(hasPort));
     cache.fill(entry, value);
     this.write(value, out);
   }
@@ -216,24 +243,37 @@ export class PolicyView {
   }
 
   private write(value: number, out: PolicyDecision): void {
-    const rule = value & 0xffff;
+    const rule = value & VALUE_RULE;
     out.action = value & VALUE_ALLOW ? ACTION_ALLOW : ACTION_DENY;
     out.rule = rule;
     out.serverFirst = value & VALUE_SERVER_FIRST ? 1 : 0;
+    out.refuse = value & VALUE_REJECT ? REFUSE_REJECT : REFUSE_DROP;
+    out.returnIdentify = value & VALUE_RETURN_IDENTIFY ? 1 : 0;
+    out.stage = (value >>> VALUE_STAGE_SHIFT) & VALUE_STAGE;
+    const isOwn = (value & VALUE_OWN) !== 0;
+    const snapshot = this.snapshot;
+    out.midstreamUntil = isOwn ? snapshot.ruleMidstreamUntil[rule] : snapshot.defaultTimes[0];
+    out.contract = isOwn ? snapshot.ruleContract[rule] - 1 : -1;
+  }
+
+  /** An answer of `lookUp` with all that its rule, or the default, says besides. */
+  private completed(value: number): number {
+    const rule = value & VALUE_RULE;
     if (rule >= RESERVED_RULE_BASE) {
-      out.stage = this.setting(SETTING_STAGE);
-      out.refuse = this.setting(SETTING_REFUSE);
-      out.returnIdentify = 0;
-      out.midstreamUntil = this.snapshot.defaultTimes[0];
-      out.contract = -1;
-      return;
+      const reject = this.setting(SETTING_REFUSE) === REFUSE_REJECT ? VALUE_REJECT : 0;
+      return value | reject | (this.setting(SETTING_STAGE) << VALUE_STAGE_SHIFT);
     }
     const snapshot = this.snapshot;
-    out.stage = snapshot.ruleStage[rule];
-    out.refuse = snapshot.ruleRefuse[rule];
-    out.returnIdentify = snapshot.ruleReturnIdentify[rule];
-    out.midstreamUntil = snapshot.ruleMidstreamUntil[rule];
-    out.contract = snapshot.ruleContract[rule] - 1;
+    const isOwn =
+      snapshot.ruleContract[rule] !== 0 ||
+      snapshot.ruleMidstreamUntil[rule] !== snapshot.defaultTimes[0];
+    return (
+      value |
+      (snapshot.ruleRefuse[rule] === REFUSE_REJECT ? VALUE_REJECT : 0) |
+      (snapshot.ruleReturnIdentify[rule] === 1 ? VALUE_RETURN_IDENTIFY : 0) |
+      (snapshot.ruleStage[rule] << VALUE_STAGE_SHIFT) |
+      (isOwn ? VALUE_OWN : 0)
+    );
   }
 
   /** Answers the question in the fields: rule | VALUE_ALLOW | VALUE_SERVER_FIRST. */
@@ -242,27 +282,9 @@ export class PolicyView {
     const peerIsQuick = this.peer >= 0 && snapshot.peerQuick[this.peer] === 1;
     const ownIsQuick = this.setting(SETTING_OWN_QUICK) === 1;
     this.quick = (this.direction === DIRECTION_IN ? ownIsQuick : peerIsQuick) ? 1 : 0;
-    this.beginWalk();
-    let portClass = PORT_CLASS_OTHER;
-    if (this.protocol === TCP) portClass = PORT_CLASS_TCP;
-    else if (this.protocol === UDP) portClass = PORT_CLASS_UDP;
-    const index = this.direction * PORT_CLASSES + portClass;
-    const segment = this.segmentOf(index, hasPort ? this.port : 0);
-    let narrow = snapshot.segmentRuleStart[segment];
-    const narrowEnd = snapshot.segmentRuleStart[segment + 1];
-    let wide = snapshot.indexWideStart[index];
-    const wideEnd = snapshot.indexWideStart[index + 1];
+    this.beginWalk(hasPort ? this.port : 0);
     let possible = -1;
-    while (narrow < narrowEnd || wide < wideEnd) {
-      const narrowRule = narrow < narrowEnd ? snapshot.segmentRules[narrow] : 0xffff;
-      const wideRule = wide < wideEnd ? snapshot.wideRules[wide] : 0xffff;
-      let rule = narrowRule;
-      if (narrowRule < wideRule) {
-        narrow++;
-      } else {
-        rule = wideRule;
-        wide++;
-      }
+    for (let rule = this.nextRule(); rule >= 0; rule = this.nextRule()) {
       const bearing = this.bearingOf(rule);
       if (bearing === NO_MATCH) continue;
       if (bearing === DENIES_APP) {
@@ -280,12 +302,27 @@ export class PolicyView {
     return possible >= 0 ? possible : this.defaultFor();
   }
 
-  /** An allow rule after which no later rule can apply, whatever the application. */
-  private isCertain(rule: number): boolean {
-    return this.peer < 0 || this.quick === 1 || this.snapshot.ruleApp[rule] === APP_ANY;
-  }
-
-  private beginWalk(): void {
+  /** Finds the lists of rules to walk, and what their filters must have. */
+  private beginWalk(port: number): void {
+    const snapshot = this.snapshot;
+    let portClass = PORT_CLASS_OTHER;
+    if (this.protocol === TCP) portClass = PORT_CLASS_TCP;
+    else if (this.protocol === UDP) portClass = PORT_CLASS_UDP;
+    const index = this.direction * PORT_CLASSES + portClass;
+    const list = this.listOf(index, port);
+    this.narrow = list >>> 8;
+    this.narrowEnd = this.narrow + (list & 0xff);
+    if (list === LIST_SEARCHED) {
+      const segment = this.segmentOf(index, port);
+      this.narrow = snapshot.segmentRuleStart[segment];
+      this.narrowEnd = snapshot.segmentRuleStart[segment + 1];
+    }
+    this.wide = snapshot.indexWideStart[index];
+    this.wideEnd = snapshot.indexWideStart[index + 1];
+    this.isOtherClass = portClass === PORT_CLASS_OTHER ? 1 : 0;
+    this.wantedEnd = this.peer < 0 ? FILTER_OUTSIDE : 1 << (this.peer & 15);
+    const isAppKnown = this.tag !== TAG_UNKNOWN && this.quick === 0 && this.peer >= 0;
+    this.wantedApp = isAppKnown ? this.tag : FILTER_APP_ANY;
     this.decidedCount = 0;
     this.walk = (this.walk + 1) >>> 0;
     if (this.walk !== 0) return;
@@ -293,10 +330,50 @@ export class PolicyView {
     this.walk = 1;
   }
 
+  /** The next rule of both lists, in order, that is for this protocol and port; -1 at the end. */
+  private nextRule(): number {
+    const { segmentRules, wideRules } = this.snapshot;
+    while (this.narrow < this.narrowEnd || this.wide < this.wideEnd) {
+      const narrowAt = this.narrow * ENTRY_WORDS;
+      const wideAt = this.wide * ENTRY_WORDS;
+      const narrowRule = this.narrow < this.narrowEnd ? segmentRules[narrowAt] : VALUE_RULE;
+      const wideRule = this.wide < this.wideEnd ? wideRules[wideAt] : VALUE_RULE;
+      if (narrowRule < wideRule) {
+        this.narrow++;
+        // Segments are cut where rules' ports begin and end: those of a segment hold its ports.
+        if (this.passes(segmentRules[narrowAt + 1])) return narrowRule;
+        continue;
+      }
+      this.wide++;
+      if (!this.passes(wideRules[wideAt + 1])) continue;
+      if (this.isOtherClass === 1 && !this.protocolFits(wideRule)) continue;
+      if (this.portFits(wideRule)) return wideRule;
+    }
+    return -1;
+  }
+
+  private passes(filter: number): boolean {
+    if ((filter & this.wantedEnd) === 0) return false;
+    const named = filter >>> FILTER_APP_SHIFT;
+    const app = this.wantedApp;
+    return app === FILTER_APP_ANY || named === FILTER_APP_ANY || named === app;
+  }
+
+  /** An allow rule after which no later rule can apply, whatever the application. */
+  private isCertain(rule: number): boolean {
+    return this.peer < 0 || this.quick === 1 || this.snapshot.ruleApp[rule] === APP_ANY;
+  }
+
   private decideInWalk(tag: number): void {
     if (this.decidedInWalk[tag] === this.walk) return;
     this.decidedInWalk[tag] = this.walk;
     this.decidedCount++;
+  }
+
+  /** The rules that may apply to `port`: first entry << 8 | entries, or LIST_SEARCHED. */
+  private listOf(index: number, port: number): number {
+    const table = this.snapshot.indexTable[index];
+    return table === 0 ? LIST_SEARCHED : this.snapshot.portLists[table - 1 + port];
   }
 
   /** The segment of an index that holds `port` (binary search). */
@@ -312,12 +389,15 @@ export class PolicyView {
     return low;
   }
 
+  private protocolFits(rule: number): boolean {
+    const set = this.snapshot.ruleProtocolSet[rule] * PROTOCOL_SET_WORDS;
+    const bits = this.snapshot.protocolSets[set + (this.protocol >>> 5)];
+    return ((bits >>> (this.protocol & 31)) & 1) === 1;
+  }
+
+  /** How a rule for this protocol and port bears on the question. */
   private bearingOf(rule: number): number {
     const snapshot = this.snapshot;
-    const set = snapshot.ruleProtocolSet[rule] * PROTOCOL_SET_WORDS;
-    const bits = snapshot.protocolSets[set + (this.protocol >>> 5)];
-    if (((bits >>> (this.protocol & 31)) & 1) === 0) return NO_MATCH;
-    if (!this.portFits(rule)) return NO_MATCH;
     if (!this.partyFits(rule)) return NO_MATCH;
     const allows = snapshot.ruleAction[rule] === ACTION_ALLOW;
     const app = snapshot.ruleApp[rule];

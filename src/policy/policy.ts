@@ -83,22 +83,22 @@ export interface Policy {
   readonly rules: readonly PolicyRule[];
 }
 
+/** What rules call an agent by. */
+export interface NamedAgent {
+  readonly id: string;
+  readonly groups: readonly string[];
+}
+
 /**
  * What a policy refers to by name, and what this agent is. Indexes are those of the provisioning.
  */
 export interface PolicyNames {
-  readonly own: {
-    readonly id: string;
-    readonly groups: readonly string[];
+  readonly own: NamedAgent & {
     readonly mode: AgentMode;
     /** Overrides `defaults.stage`. */
     readonly stage?: Stage;
   };
-  readonly peers: readonly {
-    readonly id: string;
-    readonly groups: readonly string[];
-    readonly mode: AgentMode;
-  }[];
+  readonly peers: readonly (NamedAgent & { readonly mode: AgentMode })[];
   /** Application names by tag index; index 0 is the zero tag and names nothing. */
   readonly apps: readonly string[];
   /** Addresses of other tenants: outbound traffic to them is denied by default. */

@@ -56,6 +56,12 @@ function suggested(lines: readonly string[], rules: readonly object[] = []) {
 }
 
 describe("an event log", () => {
+  test("an outgoing flow that is refused has the application that its signature said", () => {
+    const out = { direction: "out", app: undefined, signature: "app2" };
+    const { flows } = observed(event(out), event({ ...out, direction: "in" }));
+    expect([...flows.values()].map(({ question }) => question.app)).toEqual(["app2", undefined]);
+  });
+
   test("the same question is one flow, whatever port it came from; the last decision counts", () => {
     const { flows, counts } = observed(
       event({}),

@@ -140,8 +140,11 @@ function readRule(node: DocumentNode): PolicyRule {
 function readRuleId(node: DocumentNode): string {
   const id = node.string();
   const reserved: readonly string[] = RESERVED_RULES;
-  if (reserved.includes(id) || /^(default|builtin)-/.test(id)) {
-    node.fail(`"${id}" is kept for built-in decisions.`, "Begin ids with another word.");
+  if (reserved.includes(id) || /^(default|builtin|local)-/.test(id)) {
+    node.fail(
+      `"${id}" is kept for built-in decisions and local rules.`,
+      "Begin ids with another word.",
+    );
   }
   if (NAME.test(id)) return id;
   const remedy = "Use up to 64 letters, digits, dots, dashes and underscores.";

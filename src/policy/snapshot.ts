@@ -6,6 +6,7 @@
  * The port index. For each direction (in, out) and protocol class (TCP, UDP, others) the port
  * space is cut into segments at every port named by a rule; a segment lists the rules that may
  * apply there ("narrow"), and one list per index holds the rules that apply everywhere ("wide").
+ * An entry of a list is a rule and its filter: what keeps most others from being looked at.
  */
 
 import { AbsError } from "../errors.ts";
@@ -21,6 +22,22 @@ export const APP_ANY = 0xffff_ffff;
 export const PARTY_ANY = 0;
 export const PARTY_PEERS = 1;
 export const PARTY_CIDR = 2;
+
+/** Words of an entry of a rule list: rule, filter. */
+export const ENTRY_WORDS = 2;
+/** A filter's bits 0-15: bit p & 15 for each peer p that the rule's other end may be. */
+export const FILTER_PEERS = 0xffff;
+/** Bit 16: the other end may be nobody of the tenant. */
+export const FILTER_OUTSIDE = 1 << 16;
+/** Bits 20-31: the tag that the rule names, or FILTER_APP_ANY. */
+export const FILTER_APP_SHIFT = 20;
+export const FILTER_APP_ANY = 0xfff;
+
+export const PORT_TABLE_WORDS = 65_536;
+/** In a table: a list that its word cannot say. */
+export const LIST_SEARCHED = 0xffff_ffff;
+export const LIST_ENTRIES_MAX = 0xfe;
+export const LIST_START_MAX = 0xff_ffff;
 
 /** Words of one protocol set: a bit for each of 256 protocols. */
 export const PROTOCOL_SET_WORDS = 8;
@@ -77,10 +94,14 @@ export type PolicySnapshot = {
   indexSegmentStart: Uint32Array;
   /** First port of each segment, ascending; the first segment of an index begins at 0. */
   segmentPort: Uint32Array;
-  /** CSR over `segmentRules`, one list a segment. */
+  /** Port index: where its table begins in `portLists`, + 1; 0: search `segmentPort`. */
+  indexTable: Uint32Array;
+  /** Tables of a word a port: its list's first entry << 8 | entries, or LIST_SEARCHED. */
+  portLists: Uint32Array;
+  /** CSR over `segmentRules` in entries of ENTRY_WORDS, one list a segment. */
   segmentRuleStart: Uint32Array;
   segmentRules: Uint32Array;
-  /** CSR over `wideRules`, one list an index. */
+  /** CSR over `wideRules` in entries of ENTRY_WORDS, one list an index. */
   indexWideStart: Uint32Array;
   wideRules: Uint32Array;
 };
@@ -120,6 +141,8 @@ export function policySnapshotFrom(
     otherTenants: word("otherTenants"),
     indexSegmentStart: word("indexSegmentStart"),
     segmentPort: word("segmentPort"),
+    indexTable: word("indexTable"),
+    portLists: word("portLists"),
     segmentRuleStart: word("segmentRuleStart"),
     segmentRules: word("segmentRules"),
     indexWideStart: word("indexWideStart"),

@@ -5,7 +5,7 @@
  * rules, so what one of those denies stays denied. design/agent.md "Policy".
  */
 
-import { PORT_PROTOCOLS, PROTOCOL_NUMBERS } from "../store/network-values.ts";
+import { PORT_PROTOCOLS, protocolWord } from "../store/network-values.ts";
 import { formatAddress } from "../wire/ip-text.ts";
 import { RESERVED_RULES } from "./decision.ts";
 import type { ObservedFlow } from "./observed-flows.ts";
@@ -50,8 +50,6 @@ interface Draft {
   decisions: number;
   last: string;
 }
-
-const PROTOCOL_WORDS = new Map([...PROTOCOL_NUMBERS].map(([word, number]) => [number, word]));
 
 export function suggest(
   flows: Iterable<ObservedFlow>,
@@ -130,7 +128,7 @@ function suggestionOf(draft: Draft, ids: Set<string>): Suggestion {
   const { direction, app, protocol, ports, kind, others, flows, decisions, last } = draft;
   const other = { [kind]: oneOrAll(others) };
   const where = {
-    protocol: PROTOCOL_WORDS.get(protocol) ?? protocol,
+    protocol: protocolWord(protocol),
     ...(ports.size === 0 ? {} : { port: portWords([...ports]) }),
   };
   const ends = direction === "in" ? { from: other, to: where } : { to: { ...other, ...where } };
@@ -162,7 +160,7 @@ function portWords(ports: readonly number[]): number | string | (number | string
 
 function freshId({ app, direction, protocol, ports }: Draft, ids: Set<string>): string {
   const [port] = ports;
-  const word = String(PROTOCOL_WORDS.get(protocol) ?? protocol);
+  const word = String(protocolWord(protocol));
   const what = app ?? (port === undefined ? word : `${word}-${port}`);
   const name = `${what.slice(0, 48)}-${direction}`;
   let id = name;

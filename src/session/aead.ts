@@ -22,7 +22,7 @@ export function sealAead(input: AeadInput, plaintext: Uint8Array): Uint8Array {
     return chacha20poly1305(input.key, input.nonce, input.associated).encrypt(plaintext);
   }
   const cipher = createCipheriv(input.algorithm, input.key, input.nonce);
-  cipher.setAAD(input.associated);
+  if (input.associated.length > 0) cipher.setAAD(input.associated);
   const sealed = new Uint8Array(plaintext.length + TAG_BYTES);
   sealed.set(cipher.update(plaintext), 0);
   cipher.final();
@@ -40,7 +40,7 @@ export function openAead(input: AeadInput, sealed: Uint8Array): Uint8Array | und
     }
     const textEnd = sealed.length - TAG_BYTES;
     const decipher = createDecipheriv(input.algorithm, input.key, input.nonce);
-    decipher.setAAD(input.associated);
+    if (input.associated.length > 0) decipher.setAAD(input.associated);
     decipher.setAuthTag(sealed.subarray(textEnd));
     const { buffer, byteOffset, length } = decipher.update(sealed.subarray(0, textEnd));
     decipher.final();

@@ -25,14 +25,11 @@ export class CookieIssuer {
   private secret: Uint8Array;
   private secretBefore: Uint8Array;
   private changedAt: Micros;
-  private readonly sealKey: Uint8Array;
 
   constructor(
-    staticPublic: Uint8Array,
     private readonly random: (sizeBytes: number) => Uint8Array,
     now: Micros,
   ) {
-    this.sealKey = sealKeyOf(staticPublic);
     this.secret = random(SECRET_BYTES);
     this.secretBefore = random(SECRET_BYTES);
     this.changedAt = now;
@@ -65,11 +62,22 @@ export class CookieIssuer {
     );
   }
 
-  /** The reply to a message with this sender index and mac1 from this address. */
-  reply(receiverIndex: number, mac1: Uint8Array, address: Uint8Array): Uint8Array {
+  /**
+   * The reply to a message with this sender index and mac1 from this address, which was written to
+   * `staticPublic`.
+   */
+  reply(
+    staticPublic: Uint8Array,
+    question: {
+      readonly receiverIndex: number;
+      readonly mac1: Uint8Array;
+      readonly address: Uint8Array;
+    },
+  ): Uint8Array {
+    const { receiverIndex, mac1, address } = question;
     const nonce = this.random(COOKIE_NONCE_BYTES);
     const cookie = shortMac(this.secret, address);
-    const sealed = xchacha20poly1305(this.sealKey, nonce, mac1).encrypt(cookie);
+    const sealed = xchacha20poly1305(sealKeyOf(staticPublic), nonce, mac1).encrypt(cookie);
     return encodeCookieReply({ receiverIndex, nonce, sealed });
   }
 }

@@ -155,7 +155,8 @@ function inputOf(keys: DirectionKeys, header: Uint8Array, associated: Uint8Array
   return { algorithm: algorithmOf(keys), key: keys.key, nonce, associated };
 }
 
-function algorithmOf(keys: DirectionKeys): CipherName {
+/** The name of what a direction is sealed with. */
+export function algorithmOf(keys: DirectionKeys): CipherName {
   const name = CIPHER_NAMES.find((known) => SHIM_ALGORITHM[known] === keys.algorithm);
   assert(name !== undefined, "a direction has one of the three algorithms");
   return name;

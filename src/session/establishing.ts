@@ -26,6 +26,7 @@ import {
   type Session,
   type SessionsState,
 } from "./sessions-state.ts";
+import { isStampLater } from "./stamps.ts";
 
 /** How long a session waits for its first valid DATA. */
 export const UNCONFIRMED_MICROS = 5 * MICROS_PER_SECOND;
@@ -41,6 +42,7 @@ export type Agreed = Binding & {
   readonly remoteIndex: number;
   readonly initiator: boolean;
   readonly isPeerFirst: boolean;
+  readonly peerStamp: Uint8Array;
   readonly begunAt: Micros;
   readonly myUse: ContractUse;
   readonly peerUse: ContractUse;
@@ -70,6 +72,7 @@ export function establish(state: SessionsState, agreed: Agreed): Session {
   const session: Session = {
     ...kept,
     role,
+    order: ++state.installs,
     createdAt: now,
     idleMicros: idleSeconds * MICROS_PER_SECOND,
     busyEnd: (now + busyMicros) as Micros,
@@ -90,6 +93,16 @@ export function establish(state: SessionsState, agreed: Agreed): Session {
     silenceAt: 0 as Micros,
   };
   state.sessions.set(session.slot, session);
+  install(state, session, out, incoming);
+  return session;
+}
+
+function install(
+  state: SessionsState,
+  session: Session,
+  out: DirectionKeys,
+  incoming: DirectionKeys,
+): void {
   const { slot, receiverIndex, remoteIndex, peer, tag, initiator } = session;
   state.emit({
     type: "install",
@@ -98,14 +111,15 @@ export function establish(state: SessionsState, agreed: Agreed): Session {
     remoteIndex,
     peer,
     tag,
-    myRole: role,
+    myRole: session.role,
     initiator,
-    under: [agreed.myUse, agreed.peerUse].map(nameOf),
+    under: [session.myUse, session.peerUse].map(nameOf),
     out,
     in: incoming,
     sendNow: initiator,
+    order: session.order,
+    endsBefore: orderAfter(ofEarlierStarts(state, session)),
   });
-  return session;
 }
 
 function nameOf({ contract, generation }: ContractUse): InstallOutput["under"][number] {
@@ -204,23 +218,40 @@ function endReplaced(state: SessionsState, session: Session): void {
   }
 }
 
-/**
- * A completed handshake: only now is a mark believed, since a replay never comes this far.
- * A peer marks its handshakes until it has completed one. What it proved before this handshake
- * began is therefore of an earlier start; the others may be of the same one, several tags at once.
- */
+/** A completed handshake: only now is a mark believed, since a replay never comes this far. */
 function complete(state: SessionsState, session: Session): void {
   const peer = state.peers[session.peer];
   if (peer !== undefined) peer.isCompleted = true;
-  if (!session.isPeerFirst) return;
-  let isRestart = false;
-  for (const old of [...state.sessions.values()]) {
-    if (old.peer !== session.peer || old === session) continue;
-    if (old.provenAt >= session.begunAt - REORDERING_MICROS) continue;
-    closeSession(state, old, "peer-restarted");
-    isRestart = true;
-  }
-  if (isRestart) state.notice("peer-restarted", { peer: session.peer });
+  const earlier = ofEarlierStarts(state, session);
+  for (const old of earlier) closeSession(state, old, "peer-restarted");
+  if (earlier.length > 0) state.notice("peer-restarted", { peer: session.peer });
+}
+
+/**
+ * The sessions that a handshake shows to be of the peer's earlier starts; none, unless the peer
+ * marked it. A peer marks its handshakes until it has completed one, and its stamps only grow: what
+ * it did not mark, under an older stamp, is of an earlier start, and so is what has a still older
+ * one. So is what it proved before this one began. Others may be of the same start: several tags at
+ * once.
+ */
+function ofEarlierStarts(state: SessionsState, session: Session): Session[] {
+  if (!session.isPeerFirst) return [];
+  const others = [...state.sessions.values()].filter(
+    (old) => old.peer === session.peer && old !== session,
+  );
+  const unmarked = others.filter(
+    (old) => !old.isPeerFirst && isStampLater(session.peerStamp, old.peerStamp),
+  );
+  return others.filter(
+    (old) =>
+      old.provenAt < session.begunAt - REORDERING_MICROS ||
+      unmarked.some((known) => !isStampLater(old.peerStamp, known.peerStamp)),
+  );
+}
+
+/** 0: there are none. */
+function orderAfter(sessions: readonly Session[]): number {
+  return sessions.reduce((after, { order }) => Math.max(after, order + 1), 0);
 }
 
 /** At most two unconfirmed sessions a peer and tag: the oldest gives way. */

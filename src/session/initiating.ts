@@ -19,9 +19,9 @@ import { type ContractUse, contractFits } from "./contract.ts";
 import { COOKIE_LIFE_MICROS, openCookie } from "./cookies.ts";
 import { beginAsInitiator, establish, OLDER_MICROS } from "./establishing.ts";
 import { readResponse, sessionKeys, tokenHolds, writeInitiation } from "./key-agreement.ts";
-import { mac1Holds, writeMacs } from "./mac.ts";
+import { writeMacs } from "./mac.ts";
 import { type Refusal, type Refused, refused } from "./refusals.ts";
-import type { FailReason, SessionsEvent } from "./session-api.ts";
+import type { FailReason, OwnSecrets, SessionsEvent } from "./session-api.ts";
 import {
   type Binding,
   bindingKey,
@@ -45,6 +45,9 @@ const WRONG_ANSWERS_MAX = 16;
 const COOKIE_ANSWERS_MAX = 3;
 /** A renegotiation that failed is tried again after this long, plus as much at random. */
 const RENEW_AGAIN_MICROS = MICROS_PER_SECOND;
+
+/** Of a handshake that has had no attempt yet. */
+const NO_KEY = { staticPublic: new Uint8Array(0), mac1Key: new Uint8Array(0) };
 
 type HandshakeEvent = Extract<SessionsEvent, { type: "handshake" }>;
 
@@ -91,6 +94,7 @@ export function startHandshake(
     use: undefined,
     tried: new Set(),
     noise: undefined,
+    to: NO_KEY,
     token: new Uint8Array(0),
     form: INITIATION,
     message: new Uint8Array(0),
@@ -108,6 +112,14 @@ export function keepAttempting(state: SessionsState): void {
     if (state.now >= pending.startedAt + GIVE_UP_MICROS) abandon(state, pending, "no-answer");
     else if (state.now >= pending.nextAttemptAt) attempt(state, pending);
   }
+}
+
+/** Answers to what was begun with a key that is ours no more would not be taken: it goes again. */
+export function changeIdentity(state: SessionsState, secrets: OwnSecrets): void {
+  const { publicKey } = state.identity.keys;
+  state.setIdentity(secrets);
+  if (state.identities.some(({ keys }) => equalBytes(keys.publicKey, publicKey))) return;
+  for (const pending of [...state.pending.values()]) attempt(state, pending);
 }
 
 /** Ends a handshake without a session. */
@@ -156,9 +168,10 @@ function attempt(state: SessionsState, pending: Pending): void {
     abandon(state, pending, peer === undefined ? "unknown-peer" : "no-contract");
     return;
   }
+  const [to] = peer.keys;
   const { stamp, save } = state.stamps.next(state.wall);
   pending.senderIndex = state.slots.newIndex(pending.slot);
-  const written = writeInitiation(state.identity, peer.config.staticPublic, {
+  const written = writeInitiation(state.identity, to.staticPublic, {
     receiverIndex: 0,
     senderIndex: pending.senderIndex,
     use,
@@ -175,6 +188,7 @@ function attempt(state: SessionsState, pending: Pending): void {
   }
   pending.use = use;
   pending.noise = written.noise;
+  pending.to = to;
   pending.token = written.token;
   pending.form = written.form;
   pending.message = written.message;
@@ -216,7 +230,7 @@ function takesOlder(state: SessionsState, { attempts }: Pending, peer: PeerState
 
 function sendInitiation(state: SessionsState, pending: Pending, peer: PeerState): void {
   writeMacs(pending.form, pending.message, {
-    mac1Key: peer.mac1Key,
+    mac1Key: pending.to.mac1Key,
     cookie: freshCookie(state, peer),
   });
   const message = pending.message.slice();
@@ -247,7 +261,7 @@ function takeCookie(
 ): Refusal | undefined {
   if (pending.wrongAnswers >= WRONG_ANSWERS_MAX) return "answer-limit";
   const mac1 = pending.message.subarray(pending.form.mac1, pending.form.mac2);
-  const cookie = openCookie(reply, peer.config.staticPublic, mac1);
+  const cookie = openCookie(reply, pending.to.staticPublic, mac1);
   if (cookie === undefined) {
     pending.wrongAnswers++;
     return "cookie-forged";
@@ -278,9 +292,8 @@ export function acceptResponse(
     return refused("unexpected");
   }
   if (pending.wrongAnswers >= WRONG_ANSWERS_MAX) return refused("answer-limit", pending.peer);
-  if (event.mac1Checked !== true && !mac1Holds(form, event.message, state.mac1Key)) {
-    return refused("mac1", pending.peer);
-  }
+  const own = state.identityMeant(form, event.message, event.mac1Checked === true);
+  if (own === undefined) return refused("mac1", pending.peer);
   const refusal = finishHandshake(state, pending, message);
   if (refusal === undefined) return undefined;
   pending.wrongAnswers++;
@@ -324,6 +337,7 @@ function finishHandshake(
     remoteIndex: message.senderIndex,
     initiator: true,
     isPeerFirst: read.payload.first,
+    peerStamp: read.payload.stamp,
     begunAt: pending.attemptAt,
     myUse: use,
     peerUse,

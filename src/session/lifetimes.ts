@@ -20,8 +20,10 @@ import {
   MICROS_PER_SECOND,
   moveTimeOf,
   NEVER,
+  type PeerState,
   type Session,
   type SessionsState,
+  sharesKey,
 } from "./sessions-state.ts";
 
 /** Sessions go to a new generation within this long, at random, so that not all do at once. */
@@ -103,7 +105,8 @@ function stay(state: SessionsState, session: Session, uses: readonly ContractUse
 }
 
 /**
- * New lists: sessions with another key, or of a tag their peer may no longer claim, end at once.
+ * New lists: sessions with a peer that kept none of its keys, or of a tag their peer may no longer
+ * claim, end at once.
  */
 export function changePeers(
   state: SessionsState,
@@ -112,7 +115,7 @@ export function changePeers(
   const before = state.peers;
   state.setPeers(lists);
   const isSameKey = (peer: Session["peer"]): boolean =>
-    state.peerAt(peer) !== undefined && state.peers[peer]?.mac1Key === before[peer]?.mac1Key;
+    state.peerAt(peer) !== undefined && isPeer(before[peer], state.peers[peer]);
   before.forEach((_, i) => {
     if (!isSameKey(i as Session["peer"])) state.received.forget(i as Session["peer"]);
   });
@@ -125,6 +128,10 @@ export function changePeers(
     const isEntitled = !isPeersTag || state.isEntitled(session.peer, session.tag);
     if (!isSameKey(session.peer) || !isEntitled) closeSession(state, session, "peer-changed");
   }
+}
+
+function isPeer(before: PeerState | undefined, after: PeerState | undefined): boolean {
+  return before !== undefined && sharesKey(before, after?.keys);
 }
 
 /** The VM was resumed from a snapshot or cloned: no key, cookie or stamp of before counts. */

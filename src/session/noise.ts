@@ -61,6 +61,9 @@ export function withPsk(pattern: NoisePattern, places: readonly number[]): Noise
 /** A key with its counter (§5.1). Without a key, text passes as it is. */
 export class CipherState {
   private counter = 0;
+  /** Of the next call, which is over before the one after it begins. */
+  private readonly nonce = new Uint8Array(12);
+  private readonly nonceMemory = new DataView(this.nonce.buffer);
 
   constructor(
     private readonly cipher: NoiseCipher,
@@ -84,10 +87,10 @@ export class CipherState {
   }
 
   private input(key: Uint8Array, associated: Uint8Array) {
-    const nonce = new Uint8Array(12);
+    const { nonce } = this;
     // §12.3, §12.4: ChaChaPoly counts little-endian, AESGCM big-endian.
     const isLittleEndian = this.cipher === "ChaChaPoly";
-    new DataView(nonce.buffer).setUint32(isLittleEndian ? 4 : 8, this.counter, isLittleEndian);
+    this.nonceMemory.setUint32(isLittleEndian ? 4 : 8, this.counter, isLittleEndian);
     this.counter++;
     const algorithm = isLittleEndian ? ("chacha20-poly1305" as const) : ("aes-256-gcm" as const);
     return { algorithm, key, nonce, associated };

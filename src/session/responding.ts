@@ -20,16 +20,18 @@ import {
   tokenHolds,
   writeResponse,
 } from "./key-agreement.ts";
-import { mac1Holds, writeMacs } from "./mac.ts";
+import { mac1KeyOf, writeMacs } from "./mac.ts";
 import { type Refusal, type Refused, refused } from "./refusals.ts";
 import type { SessionsEvent } from "./session-api.ts";
-import type { PeerState, SessionsState } from "./sessions-state.ts";
+import type { OwnIdentity, PeerState, SessionsState } from "./sessions-state.ts";
 import { isZero } from "./x25519.ts";
 
 type HandshakeEvent = Extract<SessionsEvent, { type: "handshake" }>;
 
 /** An initiation that may be answered. */
 type Claim = {
+  /** Of our keys, the one that it was written to. */
+  readonly own: OwnIdentity;
   readonly peer: PeerIndex;
   readonly tag: TagIndex;
   /** The initiator's; ours is the other. */
@@ -47,18 +49,17 @@ export function acceptInitiation(
 ): Refused | undefined {
   const message = decodeHandshake(form, event.message);
   if (typeof message === "string") return refused(message);
-  if (event.mac1Checked !== true && !mac1Holds(form, event.message, state.mac1Key)) {
-    return refused("mac1");
-  }
+  const own = state.identityMeant(form, event.message, event.mac1Checked === true);
+  if (own === undefined) return refused("mac1");
   if (event.underLoad) {
-    if (!hasCookie(state, form, event)) return askForCookie(state, message, event, undefined);
+    if (!hasCookie(state, form, event)) return askForCookie(state, own, message, event, undefined);
     if (!state.sources.take(event.sourceAddress, state.now)) {
       return refused("source-limit");
     }
   }
   const use = state.contracts.find(message.scId, message.generation);
   if (typeof use === "string") return refused(use);
-  const read = readInitiation(state.identity, message, use);
+  const read = readInitiation(own, message, use);
   if (typeof read === "string") return refused(read);
   const peer = state.peerOfKey(read.remoteStatic);
   if (peer === undefined) return refused("static-unknown");
@@ -69,9 +70,9 @@ export function acceptInitiation(
   if (verdict === "old") return refused("stamp", peer);
   // The first of its key since our start may be a replay from before it.
   if (verdict === "first" && !hasCookie(state, form, event)) {
-    return askForCookie(state, message, event, peer);
+    return askForCookie(state, own, message, event, peer);
   }
-  const refusal = respond(state, { peer, tag, role, message, read, use }, event);
+  const refusal = respond(state, { own, peer, tag, role, message, read, use }, event);
   return refusal === undefined ? undefined : refused(refusal, peer);
 }
 
@@ -82,13 +83,15 @@ function hasCookie(state: SessionsState, form: HandshakeForm, event: HandshakeEv
 
 function askForCookie(
   state: SessionsState,
+  own: OwnIdentity,
   message: HandshakeMessage,
   event: HandshakeEvent,
   peer: PeerIndex | undefined,
 ): Refused {
   if (!state.cookieReplies.takeFrom(0, state.now)) return refused("cookie-limit", peer);
   const address = event.sourceAddress;
-  const reply = state.cookies.reply(message.senderIndex, message.mac1, address);
+  const question = { receiverIndex: message.senderIndex, mac1: message.mac1, address };
+  const reply = state.cookies.reply(own.keys.publicKey, question);
   state.emit({ type: "send", peer, address, message: reply });
   return refused("cookie-required", peer);
 }
@@ -155,6 +158,7 @@ function respond(state: SessionsState, claim: Claim, event: HandshakeEvent): Ref
     remoteIndex: message.senderIndex,
     initiator: false,
     isPeerFirst: read.payload.first,
+    peerStamp: read.payload.stamp,
     begunAt: state.now,
     myUse,
     peerUse: claim.use,
@@ -177,7 +181,7 @@ function writeAnswer(
   },
 ) {
   const { stamp, save } = state.stamps.next(state.wall);
-  const written = writeResponse(state.identity, claim.read.noise, {
+  const written = writeResponse(claim.own, claim.read.noise, {
     receiverIndex: claim.message.senderIndex,
     senderIndex: answer.receiverIndex,
     use: answer.myUse,
@@ -191,6 +195,7 @@ function writeAnswer(
   if (written === undefined) return undefined;
   if (save !== undefined) state.emit({ type: "persist-stamp", stamp: save });
   const cookie = freshCookie(state, answer.peerState);
-  writeMacs(written.form, written.message, { mac1Key: answer.peerState.mac1Key, cookie });
+  const mac1Key = mac1KeyOf(claim.read.remoteStatic);
+  writeMacs(written.form, written.message, { mac1Key, cookie });
   return written;
 }

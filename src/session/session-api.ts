@@ -24,6 +24,8 @@ export type PeerConfig = {
   readonly id: string;
   /** X25519 public key that the manager certified. */
   readonly staticPublic: Uint8Array;
+  /** While it changes its key: it may begin a handshake with this one as well. */
+  readonly otherPublic?: Uint8Array;
   /** Application tags this node may claim; everybody may use TENANT_TAG. */
   readonly entitledTags: readonly TagIndex[];
   /**
@@ -43,8 +45,15 @@ export type SessionLimits = {
   readonly slotRest: number;
 };
 
+export type OwnSecrets = {
+  /** Handshakes begin with this one. */
+  readonly staticSecret: Uint8Array;
+  /** While the key changes: handshakes that peers begin with this one are answered too. */
+  readonly otherSecret?: Uint8Array;
+};
+
 export type SessionsConfig = {
-  readonly identity: { readonly staticSecret: Uint8Array };
+  readonly identity: OwnSecrets;
   readonly tenantTag: Uint8Array;
   /** Index 0 is TENANT_TAG; its bytes are 16 zeros. */
   readonly tags: readonly TagConfig[];
@@ -92,6 +101,8 @@ export type SessionsEvent =
       readonly peers: readonly PeerConfig[];
       readonly tags: readonly TagConfig[];
     }
+  /** Other keys of our own: sessions go on, and what is begun anew goes by these. */
+  | { readonly type: "identity"; readonly identity: OwnSecrets }
   /** The manager reset the greatest stamp known of this peer. */
   | { readonly type: "reset-stamp"; readonly peer: PeerIndex };
 
@@ -142,6 +153,13 @@ export type InstallOutput = {
   readonly in: DirectionKeys;
   /** The initiator sends under it at once; a responder waits for `use`. */
   readonly sendNow: boolean;
+  /** Sessions are numbered from 1 in the order that they are installed. */
+  readonly order: number;
+  /**
+   * Its first valid DATA proves that the peer started again: no packet goes to that peer any more
+   * under sessions of a smaller order. 0: it proves no such thing.
+   */
+  readonly endsBefore: number;
 };
 
 export type SessionsOutput =

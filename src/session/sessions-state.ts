@@ -4,7 +4,7 @@
  * All tables are bounded: by the slots, by the peers, or by what peers may claim. The phases are
  * initiating.ts, responding.ts, lifetimes.ts and liveness.ts; sessions.ts dispatches to them.
  */
-import { toHex } from "../bytes.ts";
+import { equalBytes, toHex } from "../bytes.ts";
 import { assert } from "../errors.ts";
 import type { EpochSeconds, Micros, PeerIndex, Role, SessionSlot, WallMillis } from "../units.ts";
 import { type TagIndex, TENANT_TAG } from "../units.ts";
@@ -13,11 +13,12 @@ import { type ContractCarried, type ContractUse, endOfUse } from "./contract.ts"
 import { ContractBook, type ContractWish } from "./contract-book.ts";
 import { CookieIssuer } from "./cookies.ts";
 import type { Identity } from "./key-agreement.ts";
-import { mac1KeyOf } from "./mac.ts";
+import { mac1Holds, mac1KeyOf } from "./mac.ts";
 import type { HandshakeState } from "./noise.ts";
 import { REFUSALS, type Refusal, type Refused } from "./refusals.ts";
 import type {
   CloseReason,
+  OwnSecrets,
   PeerConfig,
   SessionLimits,
   SessionsConfig,
@@ -57,8 +58,12 @@ export type Session = Binding & {
   readonly initiator: boolean;
   /** Came of a handshake that the peer marked as the first since its start. */
   readonly isPeerFirst: boolean;
+  /** The stamp of the peer's message in that handshake. */
+  readonly peerStamp: Uint8Array;
   /** When the handshake began as seen here: what is older than a marked handshake is ended. */
   readonly begunAt: Micros;
+  /** From 1, as they are installed. */
+  readonly order: number;
   readonly createdAt: Micros;
   readonly myUse: ContractUse;
   readonly peerUse: ContractUse;
@@ -109,6 +114,8 @@ export type Pending = Binding & {
   /** SC-IDs of the attempts so far, until each that there is has had its turn. */
   readonly tried: Set<string>;
   noise: HandshakeState | undefined;
+  /** The peer's key that it was written to. */
+  to: PeerKey;
   token: Uint8Array;
   form: HandshakeForm;
   message: Uint8Array;
@@ -116,11 +123,17 @@ export type Pending = Binding & {
   cookieAnswers: number;
 };
 
+/** A key of ours, with what strangers' bytes are checked by. */
+export type OwnIdentity = Identity & { readonly mac1Key: Uint8Array };
+
+/** A static key of a peer, and the key of mac1 in messages to its owner. */
+export type PeerKey = { readonly staticPublic: Uint8Array; readonly mac1Key: Uint8Array };
+
 /** What is known of a peer beside its sessions. */
 export type PeerState = {
   readonly config: PeerConfig;
-  /** Key of mac1 in messages to it. */
-  readonly mac1Key: Uint8Array;
+  /** The first is what handshakes with it begin to. */
+  readonly keys: readonly [PeerKey, ...PeerKey[]];
   cookie: Uint8Array | undefined;
   cookieAt: Micros;
   /** A handshake with it has been completed since our start. */
@@ -132,8 +145,6 @@ export type PeerState = {
 };
 
 export class SessionsState {
-  readonly identity: Identity;
-  readonly mac1Key: Uint8Array;
   readonly limits: SessionLimits;
   readonly random: (sizeBytes: number) => Uint8Array;
   readonly contracts: ContractBook;
@@ -148,7 +159,11 @@ export class SessionsState {
   readonly pendingBySlot = new Map<SessionSlot, Pending>();
   /** The session that a binding's packets are sent under. */
   readonly current = new Map<number, Session>();
+  /** Sessions installed so far. */
+  installs = 0;
   readonly refusals = new Map<Refusal, number>(REFUSALS.map((reason) => [reason, 0]));
+  /** The first begins handshakes; all answer them. */
+  identities: readonly [OwnIdentity, ...OwnIdentity[]];
   peers: PeerState[] = [];
   now = 0 as Micros;
   wall = 0 as WallMillis;
@@ -158,14 +173,12 @@ export class SessionsState {
   private readonly notices: SourceBuckets;
 
   constructor(public config: SessionsConfig) {
-    const keys = new KeyPair(config.identity.staticSecret);
-    this.identity = { keys, tenantTag: config.tenantTag };
-    this.mac1Key = mac1KeyOf(keys.publicKey);
+    this.identities = this.identitiesOf(config.identity);
     this.limits = { ...DEFAULT_LIMITS, ...config.limits };
     this.random = config.random;
     this.contracts = new ContractBook(config.contracts);
     this.stamps = new StampClock(config.lastStamp);
-    this.cookies = new CookieIssuer(keys.publicKey, config.random, this.now);
+    this.cookies = new CookieIssuer(config.random, this.now);
     this.sources = new SourceBuckets(config.random(32), SOURCE_LIMITS);
     this.cookieReplies = new SourceBuckets(config.random(32), COOKIE_LIMITS);
     this.notices = new SourceBuckets(config.random(32), NOTICE_LIMITS);
@@ -173,7 +186,40 @@ export class SessionsState {
     this.setPeers(config);
   }
 
-  /** Takes new lists of peers and tags; a peer with the same key keeps what is known of it. */
+  setIdentity(secrets: OwnSecrets): void {
+    this.identities = this.identitiesOf(secrets);
+  }
+
+  private identitiesOf({ staticSecret, otherSecret }: OwnSecrets): [OwnIdentity, ...OwnIdentity[]] {
+    const first = this.identityOf(staticSecret);
+    return otherSecret === undefined ? [first] : [first, this.identityOf(otherSecret)];
+  }
+
+  private identityOf(secret: Uint8Array): OwnIdentity {
+    const keys = new KeyPair(secret);
+    return { keys, tenantTag: this.config.tenantTag, mac1Key: mac1KeyOf(keys.publicKey) };
+  }
+
+  /** What handshakes begin with. */
+  get identity(): OwnIdentity {
+    return this.identities[0];
+  }
+
+  /**
+   * Which of our keys a message was written to, by its mac1; undefined: none. `isChecked`: the
+   * worker has found mac1 right for one of them.
+   */
+  identityMeant(
+    form: HandshakeForm,
+    message: Uint8Array,
+    isChecked: boolean,
+  ): OwnIdentity | undefined {
+    const { identities } = this;
+    if (isChecked && identities.length === 1) return identities[0];
+    return identities.find(({ mac1Key }) => mac1Holds(form, message, mac1Key));
+  }
+
+  /** Takes new lists of peers and tags; a peer that keeps one of its keys keeps what is known. */
   setPeers(lists: Pick<SessionsConfig, "peers" | "tags">): void {
     this.config = { ...this.config, peers: lists.peers, tags: lists.tags };
     const peers = lists.peers.map((config, i) => this.peerStateOf(config, this.peers[i]));
@@ -185,20 +231,22 @@ export class SessionsState {
     this.peers = peers;
     this.peerIndexOf = new Map();
     lists.peers.forEach((peer, i) => {
-      if (!isZero(peer.staticPublic)) {
-        this.peerIndexOf.set(toHex(peer.staticPublic), i as PeerIndex);
+      for (const key of publicKeysOf(peer)) {
+        if (!isZero(key)) this.peerIndexOf.set(toHex(key), i as PeerIndex);
       }
     });
     this.tagIndexOf = new Map(lists.tags.map((tag, i) => [toHex(tag.bytes), i as TagIndex]));
   }
 
   private peerStateOf(config: PeerConfig, before: PeerState | undefined): PeerState {
-    if (before !== undefined && toHex(before.config.staticPublic) === toHex(config.staticPublic)) {
-      return { ...before, config };
-    }
+    const [first, ...others] = publicKeysOf(config).map(
+      (staticPublic) => keyIn(before, staticPublic) ?? peerKeyOf(staticPublic),
+    );
+    const keys: PeerState["keys"] = [first ?? peerKeyOf(config.staticPublic), ...others];
+    if (before !== undefined && sharesKey(before, keys)) return { ...before, config, keys };
     return {
       config,
-      mac1Key: mac1KeyOf(config.staticPublic),
+      keys,
       cookie: undefined,
       cookieAt: 0 as Micros,
       isCompleted: false,
@@ -289,6 +337,26 @@ export class SessionsState {
     assert(config !== undefined, "a tag in use has bytes");
     return config.bytes;
   }
+}
+
+function publicKeysOf({ staticPublic, otherPublic }: PeerConfig): Uint8Array[] {
+  return otherPublic === undefined ? [staticPublic] : [staticPublic, otherPublic];
+}
+
+function peerKeyOf(staticPublic: Uint8Array): PeerKey {
+  return { staticPublic, mac1Key: mac1KeyOf(staticPublic) };
+}
+
+function keyIn(peer: PeerState | undefined, staticPublic: Uint8Array): PeerKey | undefined {
+  return peer?.keys.find((key) => equalBytes(key.staticPublic, staticPublic));
+}
+
+/** Whether one of these is a key that the peer has: then it is the same peer. */
+export function sharesKey(
+  before: Pick<PeerState, "keys">,
+  keys: readonly PeerKey[] | undefined,
+): boolean {
+  return keys?.some((key) => before.keys.includes(key)) ?? false;
 }
 
 /** One number for a binding. Directions of TENANT_TAG have no roles, so both are role 0. */

@@ -11,6 +11,7 @@ import { confirm } from "./establishing.ts";
 import {
   acceptCookie,
   acceptResponse,
+  changeIdentity,
   GIVE_UP_MICROS,
   keepAttempting,
   need,
@@ -74,6 +75,9 @@ export class Sessions {
         break;
       case "peers":
         changePeers(state, event);
+        break;
+      case "identity":
+        changeIdentity(state, event.identity);
         break;
       case "reset-stamp":
         state.received.forget(event.peer);
@@ -157,10 +161,5 @@ export class Sessions {
   /** How often each reason refused a handshake message. */
   get refusals(): ReadonlyMap<Refusal, number> {
     return this.state.refusals;
-  }
-
-  /** Key that the worker checks mac1 of incoming handshakes with. */
-  get mac1Key(): Uint8Array {
-    return this.state.mac1Key;
   }
 }

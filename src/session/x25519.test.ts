@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { x25519 } from "@noble/curves/ed25519.js";
 import { fromHex, toHex } from "../bytes.ts";
-import { KeyPair } from "./x25519.ts";
+import { isLowOrder, KeyPair } from "./x25519.ts";
 
 function bytes(hex: string): Uint8Array {
   return fromHex(hex) ?? new Uint8Array(0);
@@ -68,6 +68,13 @@ describe("points of low order are refused", () => {
   const pair = new KeyPair(new Uint8Array(32).fill(7));
   test.each(points)("%s", (point) => {
     expect(pair.agree(bytes(point))).toBeUndefined();
+    expect(isLowOrder(bytes(point))).toBe(true);
+  });
+  test("others are not", () => {
+    for (let i = 1; i < 50; i++) {
+      const { publicKey } = new KeyPair(new Uint8Array(32).fill(i));
+      expect(isLowOrder(publicKey)).toBe(false);
+    }
   });
 });
 

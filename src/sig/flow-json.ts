@@ -2,11 +2,11 @@
 import { toHex } from "../bytes.ts";
 import { pinnedNumbers } from "../dpi/compile.ts";
 import type { AppSignature } from "../dpi/signature.ts";
+import { protocolWord } from "../store/network-values.ts";
 import { formatAddress } from "../wire/ip-text.ts";
 import type { FirstPayload, FlowRecord } from "./flow-record.ts";
 import type { LabelledFlow } from "./labels.ts";
 import { verdictOf } from "./labels.ts";
-import { protocolWord } from "./protocol-word.ts";
 
 export function flowJson(record: FlowRecord, label: LabelledFlow | undefined) {
   const { identity } = record;

@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { AbsError, messageOf } from "../errors.ts";
-import { PROTOCOL_NUMBERS } from "../store/network-values.ts";
+import { protocolNumber } from "../store/network-values.ts";
 import { formatAddress, type IpAddress, parseAddress } from "../wire/ip-text.ts";
 import type { FlowRecord } from "./flow-record.ts";
 
@@ -60,7 +60,7 @@ export class Labels {
       const isPort = /^\d{1,5}$/.test(text) && Number(text) <= 0xffff;
       return isPort ? Number(text) : fail(`${column} "${text}" is not a port`);
     };
-    const protocol = PROTOCOL_NUMBERS.get(cell("proto"));
+    const protocol = protocolNumber(cell("proto"));
     if (protocol === undefined) return fail(`proto "${cell("proto")}" is not known`);
     if (cell("file") === "" || cell("app") === "") return fail("file and app must be given");
     const file = basename(cell("file"));

@@ -5,12 +5,14 @@
  * has. Flows that share too little are divided by a byte that tells them apart, and each part gets
  * a signature. Every proposal is measured with the real matcher before it is given.
  */
+
 import type { Shim } from "../dataplane/shim.ts";
 import { compileSignatures } from "../dpi/compile.ts";
 import { FlowBurst } from "../dpi/flow-burst.ts";
 import { Matcher } from "../dpi/matcher.ts";
 import { parseSignatures } from "../dpi/schema.ts";
 import { AbsError } from "../errors.ts";
+import { protocolWord } from "../store/network-values.ts";
 import type { FlowSample } from "./flow-samples.ts";
 
 export interface EvidenceRow {
@@ -52,7 +54,6 @@ const PINNED_MIN = 4;
 const PARTS_MAX = 16;
 /** A byte with more values than this does not tell kinds of messages apart. */
 const KINDS_MAX = 8;
-const PROTOCOL_WORDS: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 1: "icmp" };
 
 type Side = "request" | "response";
 
@@ -219,7 +220,7 @@ function signatureOf(
     version: 1,
     description: `Learned from ${flows.length} flows; check it against the specification.`,
     status: "enabled",
-    proto_type: PROTOCOL_WORDS[protocol] ?? String(protocol),
+    proto_type: protocolWord(protocol),
     contents,
     ...(protocol !== 1 && ports.length <= 4 ? { usual_ports: ports.map(String) } : {}),
   };

@@ -32,17 +32,32 @@ export interface SignatureSet {
 export function openSignatureSet(choice: SignatureChoice): SignatureSet {
   const compiled = compileSignatures(chosenSignatures(choice), () => 0);
   if (choice.ignorePorts) ignorePorts(compiled.snapshot);
-  const shim = openShim();
-  const { blob, count } = compiled.expressions;
-  const database = count === 0 ? 0 : openDatabase(shim, blob, count);
-  if (count > 0) shim.prepareDatabase(database);
-  Bun.gc(true); // parsing and compiling leave 35 MB behind
-  return { compiled, shim, database, portsMatter: !choice.ignorePorts };
+  return setOf(compiled, { portsMatter: !choice.ignorePorts, cache: cacheFolder() });
 }
 
-/** From the user's cache when it was compiled before (measured: 5 ms, not 600), else compiled. */
-function openDatabase(shim: Shim, blob: Uint8Array, count: number): number {
-  const folder = cacheFolder();
+type SetOptions = Pick<SignatureSet, "portsMatter"> & {
+  /** Where compiled ones are kept; undefined: nowhere. */
+  readonly cache: string | undefined;
+};
+
+export function setOf(
+  compiled: CompiledSignatures,
+  { portsMatter, cache }: SetOptions,
+): SignatureSet {
+  const shim = openShim();
+  const { blob, count } = compiled.expressions;
+  const database = count === 0 ? 0 : openDatabase(shim, { blob, count }, cache);
+  if (count > 0) shim.prepareDatabase(database);
+  Bun.gc(true); // parsing and compiling leave 35 MB behind
+  return { compiled, shim, database, portsMatter };
+}
+
+/** From the cache when it was compiled before (measured: 5 ms, not 600), else compiled. */
+function openDatabase(
+  shim: Shim,
+  { blob, count }: CompiledSignatures["expressions"],
+  folder: string | undefined,
+): number {
   if (folder === undefined) return shim.compileExpressions(blob, count);
   const key = cacheKey(blob, shim.versions());
   const cached = readCached(folder, key);

@@ -1,6 +1,6 @@
 /** Signatures in words, for `abs sig list`, `show` and `diff`: fields as Fig. 10 names them. */
 import type { AppSignature, NumberRange, SignatureContent } from "../dpi/signature.ts";
-import { PROTOCOL_NUMBERS } from "../store/network-values.ts";
+import { protocolWord } from "../store/network-values.ts";
 import { formatAddress, type IpRange } from "../wire/ip-text.ts";
 
 /** Every field that is set, as text. */
@@ -37,11 +37,6 @@ export function protocolsOf(signature: AppSignature): string {
 function contentWords({ expr, offset, depth, direction, not }: SignatureContent): string {
   const end = depth === Infinity ? "end" : String(depth);
   return `${not ? "not " : ""}${expr} in ${direction} bytes ${offset} to ${end}`;
-}
-
-function protocolWord(number: number): string {
-  for (const [word, known] of PROTOCOL_NUMBERS) if (known === number) return word;
-  return String(number);
 }
 
 function addressWords({ version, low, high }: IpRange): string {

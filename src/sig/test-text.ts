@@ -1,9 +1,9 @@
 /** What `abs sig test` prints for people: a line a flow, a summary, a table of scores. */
 import { toHex } from "../bytes.ts";
-import { formatAddress, type IpAddress } from "../wire/ip-text.ts";
+import { protocolWord } from "../store/network-values.ts";
+import { formatAddress, formatEnd, type IpAddress } from "../wire/ip-text.ts";
 import type { FlowRecord } from "./flow-record.ts";
 import { type LabelledFlow, verdictOf } from "./labels.ts";
-import { protocolWord } from "./protocol-word.ts";
 import type { Score } from "./score.ts";
 import type { TestSummary } from "./test-report.ts";
 
@@ -22,8 +22,7 @@ export function flowLine(record: FlowRecord, label: LabelledFlow | undefined): s
 }
 
 function end(address: IpAddress, port: number): string {
-  const text = formatAddress(address);
-  return address.version === 6 ? `[${text}]:${port}` : `${text}:${port}`;
+  return formatEnd(formatAddress(address), port);
 }
 
 export function summaryText(summary: TestSummary): string {

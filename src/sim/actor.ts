@@ -6,9 +6,9 @@
 import type { BlockRules } from "../chain/block-rules.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import type { LedgerCrypto, NodeKeys } from "../chain/crypto-interface.ts";
+import { KeyRing } from "../chain/key-ring.ts";
 import type { Hash, NodeId } from "../chain/ledger-units.ts";
 import type { Master } from "../chain/master-state.ts";
-import { nodeIdOf } from "../chain/message-signing.ts";
 import type { MasterTermMessage } from "../chain/message-types.ts";
 import {
   createMaster,
@@ -59,6 +59,8 @@ const CHECK_PERIOD_MS = 5000;
 export class Actor {
   readonly index: Participant;
   readonly nodeId: NodeId;
+  /** Outlives crashes, and a lost disk. */
+  readonly ring: KeyRing;
   readonly disk: Disk;
   readonly isHonest: boolean;
   readonly isMaster: boolean;
@@ -77,7 +79,8 @@ export class Actor {
     private readonly around: Surroundings,
   ) {
     this.index = config.index;
-    this.nodeId = nodeIdOf(config.keys.signer.publicKey);
+    this.ring = KeyRing.of(config.keys);
+    this.nodeId = this.ring.nodeId;
     this.disk = new Disk(config.genesis);
     this.isHonest = config.isHonest;
     this.isMaster = config.isMaster;
@@ -93,8 +96,8 @@ export class Actor {
   }
 
   boot(): void {
-    const { keys, crypto, rules, masterTerm } = this.config;
-    const { disk } = this;
+    const { crypto, rules, masterTerm } = this.config;
+    const { disk, ring: keys } = this;
     this.life++;
     const config = {
       ...{ keys, crypto, rules, log: [...disk.log], history: disk, checkpoint: undefined },

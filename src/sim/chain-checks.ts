@@ -6,12 +6,14 @@
 import { applyBlock, withSeal } from "../chain/apply-block.ts";
 import type { Block, BlockCore } from "../chain/block.ts";
 import { encodeCore } from "../chain/block-core.ts";
-import { type ChainState, committeeOf } from "../chain/chain-state.ts";
+import { type ChainState, committeeOf, memberKeysAt } from "../chain/chain-state.ts";
 import type { LedgerCrypto } from "../chain/crypto-interface.ts";
 import type { Attempt, BlockHash, Height, NodeId, PublicKey } from "../chain/ledger-units.ts";
+import { checkOf } from "../chain/message-signing.ts";
 import type { CommitMessage } from "../chain/message-types.ts";
 import { checkSeal } from "../chain/seal-check.ts";
 import { sha256 } from "../chain/sha256.ts";
+import type { OwnVote } from "../chain/step-types.ts";
 
 type Sealed = {
   readonly blockHash: BlockHash;
@@ -112,6 +114,17 @@ export class ChainChecks {
     if (redraw === undefined) return undefined;
     const named = this.truth.committeeAt(core.height, redraw.attempt);
     return named?.join() === redraw.committee.join() ? undefined : "has a redraw of nobody's";
+  }
+
+  /** An honest member signs with the keys that the chain names at the height, and no others. */
+  checkKey(vote: OwnVote): string | undefined {
+    const below = this.stateAt(vote.height - 1);
+    const keys = below === undefined ? undefined : memberKeysAt(below, vote.signer, vote.height);
+    if (below === undefined || vote.chainId !== below.chainId) return undefined;
+    if (keys !== undefined && this.crypto.signatures.verify(checkOf(vote, keys.ledgerPub))) {
+      return undefined;
+    }
+    return `${vote.kind} of height ${vote.height} by a key of ${vote.signer} that does not count`;
   }
 
   /** A COMMIT that left its signer, honest or not. */

@@ -127,6 +127,8 @@ function heightOf(entry: LogEntry): number {
       return entry.message.height;
     case "lock":
     case "sealed":
+    case "freeze":
+    case "survey":
       return entry.height;
     default:
       return Number.POSITIVE_INFINITY;

@@ -27,11 +27,20 @@ export const FAULT_KINDS = [
   "master-lost", // keys and disk, for good: at its end the recovery key appoints an heir
   "master-returns", // the lost one is found, and goes on where it stopped
   "needed-disk-lost", // as "disk-lost" where a committee bears none: a redraw has to name the node
+  "key-rotation", // no fault: a node gets new ledger and VRF keys, and goes on voting
+  "hasty-operator", // redraws wherever the program lets it, while the committee can decide
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
+/** Drawn apart from the others. */
+export function isOfKeys(kind: FaultKind): boolean {
+  return kind === "key-rotation";
+}
+
 /** These do not mend themselves: operator.ts does. */
-const OF_OPERATORS: readonly FaultKind[] = ["master-lost", "master-returns", "needed-disk-lost"];
+const OF_OPERATORS: readonly FaultKind[] = [
+  ...(["master-lost", "master-returns", "needed-disk-lost", "hasty-operator"] as const),
+];
 
 export function isOfOperators(kind: FaultKind): boolean {
   return OF_OPERATORS.includes(kind);
@@ -90,6 +99,13 @@ export function makeMasterLoss(nodes: number, prng: Prng): [Fault, Fault] {
     { kind: "master-lost", fromMs, untilMs, ...common },
     { kind: "master-returns", fromMs: foundMs, untilMs: foundMs + 1, ...common },
   ];
+}
+
+/** In a hurry for most of the time that there are faults. */
+export function makeHaste(nodes: number, prng: Prng): Fault {
+  const fromMs = prng.between(FIRST_FAULT_MS, FAULTS_END_MS / 2);
+  const untilMs = prng.between(fromMs + 2000, FAULTS_END_MS);
+  return { kind: "hasty-operator", fromMs, untilMs, participants: [nodes], share: 0, ms: 0 };
 }
 
 function isOfNode(kind: FaultKind): boolean {

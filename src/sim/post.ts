@@ -14,7 +14,7 @@ import type { Liar } from "./liar.ts";
 import type { Frame } from "./lie.ts";
 import type { Network } from "./network.ts";
 import type { Trace } from "./trace.ts";
-import type { VoteChecks } from "./vote-checks.ts";
+import { isBinding, type VoteChecks } from "./vote-checks.ts";
 
 /** What the post needs of the simulation around it. */
 export interface PostOffice {
@@ -72,7 +72,9 @@ export class Post {
 
   private checkHonest(actor: Actor, message: LedgerMessage): void {
     const wrong =
-      this.office.votes.check(actor.nodeId, message) ?? this.justifications.check(message);
+      this.office.votes.check(actor.nodeId, message) ??
+      this.justifications.check(message) ??
+      (isBinding(message) ? this.office.chain.checkKey(message) : undefined);
     if (wrong !== undefined) this.office.fail(wrong);
   }
 

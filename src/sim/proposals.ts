@@ -1,11 +1,13 @@
 /**
- * What is proposed to the master in a simulation: contracts, and the records that some lies need:
- * a liar that is revoked, or whose key is rotated, and goes on signing with what no longer counts.
+ * What is proposed to the master in a simulation: contracts, application signatures through all
+ * their statuses, and the records that some lies need: a liar that is revoked, or whose key is
+ * rotated, and goes on signing with what no longer counts.
  */
 import type { Hash } from "../chain/ledger-units.ts";
 import { encodeRecord } from "../chain/record-schema.ts";
 import type { LedgerRecord } from "../chain/record-types.ts";
 import { rotationHash } from "../chain/registration.ts";
+import { hashOf } from "../chain/sha256.ts";
 import { Prng } from "./prng.ts";
 import type { Scenario } from "./scenario.ts";
 import { contractOf, type World } from "./world.ts";
@@ -21,13 +23,33 @@ const KEYS_AT = 2;
 export function proposalsOf(scenario: Scenario, world: World, index: number): Proposal {
   const prng = Prng.of(scenario.seed, 10_000 + index);
   const contracts = Array.from({ length: prng.between(1, 2) }, () => contractOf(prng));
-  if (index !== KEYS_AT) return { contracts, records: [] };
-  const records = scenario.lies.flatMap(({ kind, participant }) => {
+  const records = [...signaturesOf(scenario, index), ...keyRecordsOf(scenario, world, index, prng)];
+  return { contracts, records: records.map(encodeRecord) };
+}
+
+/**
+ * Each proposal publishes one, and leads those of the proposals before on: disabled, published
+ * again, decommissioned. A proposal that was lost makes the next ones of its signature wrong, which
+ * the master refuses.
+ */
+function signaturesOf({ seed }: Scenario, index: number): LedgerRecord[] {
+  const steps = ["published", "disabled", "published", "decommissioned"] as const;
+  return steps.flatMap((status, age) => {
+    const born = index - age;
+    if (born < 0) return [];
+    const signatureId = `app-${born}`;
+    const commitment = hashOf(new TextEncoder().encode(`${seed}/${signatureId}`));
+    return [{ kind: "SIGNATURE", signatureId, seq: age + 1, version: 1, status, commitment }];
+  });
+}
+
+function keyRecordsOf({ lies }: Scenario, world: World, index: number, prng: Prng): LedgerRecord[] {
+  if (index !== KEYS_AT) return [];
+  return lies.flatMap(({ kind, participant }) => {
     if (kind === "revoked-key") return [revocation(world, participant)];
     if (kind === "rotated-key") return [rotation(world, participant, prng)];
     return [];
   });
-  return { contracts, records: records.map(encodeRecord) };
 }
 
 function revocation(world: World, participant: number): LedgerRecord {

@@ -9,8 +9,10 @@ import {
   type Fault,
   type FaultKind,
   isObserving,
+  isOfKeys,
   isOfOperators,
   makeFault,
+  makeHaste,
   makeMasterLoss,
 } from "./fault.ts";
 import { isMasterLie, LIE_KINDS, type Lie, type LieKind } from "./lie.ts";
@@ -25,6 +27,9 @@ const REAL_EVERY = 50;
 const MASTER_LOST_EVERY = 10;
 const HOUR_MS = 3_600_000;
 const NEEDED_DISK_LOST_EVERY = 3;
+const HASTY_EVERY = 3;
+const ROTATION_EVERY = 4;
+const ROTATIONS_MAX = 3;
 
 /** What can be told only after a view failed, or with a certificate in hand. */
 const SELDOM: readonly LieKind[] = [
@@ -72,7 +77,11 @@ export function makeScenario(seed: number, options: ScenarioOptions): Scenario {
       ...makeFaults(prng, { nodes, spare, allowed: options.faults }).flatMap((fault) =>
         withWrongClock(fault, Prng.of(seed, 7), options.faults),
       ),
-      ...makeLosses(Prng.of(seed, 5), { nodes, validators, allowed: options.faults }),
+      ...makeLosses(Prng.of(seed, 5), {
+        ...{ nodes, validators, allowed: options.faults },
+        isMasterTrusted: lies.every(isOfMember),
+      }),
+      ...makeRotations(Prng.of(seed, 9), { nodes, allowed: options.faults }),
     ],
     lies,
   };
@@ -126,7 +135,7 @@ function makeLies(prng: Prng, limits: Limits & { readonly f: number }): Lie[] {
 function makeFaults(prng: Prng, limits: Limits & { readonly spare: number }): Fault[] {
   const { nodes, spare, allowed } = limits;
   const kinds = FAULT_KINDS.filter(
-    (kind) => !isOfOperators(kind) && (allowed?.includes(kind) ?? true),
+    (kind) => !isOfOperators(kind) && !isOfKeys(kind) && (allowed?.includes(kind) ?? true),
   );
   const lasting = kinds.filter(isObserving);
   const passing = kinds.filter((kind) => !isObserving(kind));
@@ -149,9 +158,19 @@ function withWrongClock(fault: Fault, prng: Prng, allowed: ScenarioOptions["faul
   return [fault, { ...fault, kind: "clock-skew", fromMs, untilMs, ms }];
 }
 
-/** Losses for good: some seeds have one, all where they are asked for. */
-function makeLosses(prng: Prng, limits: Limits & { readonly validators: number }): Fault[] {
-  const { nodes, validators, allowed } = limits;
+/** Of some nodes at a time, and of the same again. */
+function makeRotations(prng: Prng, { nodes, allowed }: Limits): Fault[] {
+  const isDue =
+    allowed === undefined ? prng.oneIn(ROTATION_EVERY) : allowed.includes("key-rotation");
+  const count = isDue ? prng.between(1, ROTATIONS_MAX) : 0;
+  return Array.from({ length: count }, () => makeFault("key-rotation", nodes, prng));
+}
+
+type LossLimits = Limits & { readonly validators: number; readonly isMasterTrusted: boolean };
+
+/** What operators mend or make: some seeds have one, all where they are asked for. */
+function makeLosses(prng: Prng, limits: LossLimits): Fault[] {
+  const { nodes, validators, allowed, isMasterTrusted } = limits;
   const f = faultsOf(validators);
   const isDue = (kind: FaultKind, turns: number): boolean =>
     allowed === undefined ? prng.oneIn(turns) : allowed.includes(kind);
@@ -164,5 +183,8 @@ function makeLosses(prng: Prng, limits: Limits & { readonly validators: number }
   if (f === 0 && !isLast && isDue("needed-disk-lost", NEEDED_DISK_LOST_EVERY)) {
     losses.push(makeFault("needed-disk-lost", nodes, prng));
   }
+  // A redraw trusts the master that gathers the answers, and that it outlives it.
+  const isMasterLasting = isMasterTrusted && !losses.some(({ kind }) => kind === "master-lost");
+  if (isMasterLasting && isDue("hasty-operator", HASTY_EVERY)) losses.push(makeHaste(nodes, prng));
   return losses;
 }

@@ -15,10 +15,11 @@ import { ChainChecks } from "./chain-checks.ts";
 import type { DiskOutput } from "./disk.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FAULTS_END_MS, type Fault, type FaultKind, type Participant } from "./fault.ts";
+import { KeyRotations } from "./key-rotations.ts";
 import { Liar } from "./liar.ts";
 import type { Lie, LieKind } from "./lie.ts";
 import { Network } from "./network.ts";
-import { type Office, Operator, type OperatorAct, WATCH_MS } from "./operator.ts";
+import { HURRY_MS, type Office, Operator, type OperatorAct, WATCH_MS } from "./operator.ts";
 import { Post, type PostOffice } from "./post.ts";
 import { Prng } from "./prng.ts";
 import { proposalsOf } from "./proposals.ts";
@@ -67,6 +68,7 @@ class Simulation implements Surroundings, PostOffice, Office {
   readonly chain: ChainChecks;
   private readonly post = new Post(this);
   private readonly operator: Operator;
+  private readonly rotations: KeyRotations;
   private readonly proposed = new Set<string>();
   private readonly faults: Partial<Record<FaultKind, number>> = {};
   private readonly lies: Partial<Record<LieKind, number>> = {};
@@ -87,8 +89,8 @@ class Simulation implements Surroundings, PostOffice, Office {
     this.twinPrng = Prng.of(seed, 2);
     this.tornPrng = Prng.of(seed, 3);
     this.network = new Network(seed, faults, (kind) => count(this.faults, kind));
-    const isNeeded = faults.some(({ kind }) => kind === "needed-disk-lost");
-    this.operator = new Operator(seed, this.world, this, isNeeded);
+    this.rotations = new KeyRotations(this.world, Prng.of(seed, 10));
+    this.operator = new Operator(seed, this.world, this, faults);
     this.chain = new ChainChecks(this.world.genesis, this.world.crypto, {
       isHonest: (nodeId) => this.places.get(nodeId)?.[0]?.isHonest ?? false,
       isProposed: (contract) => this.hasMasterLied || this.proposed.has(contract.toHex()),
@@ -106,6 +108,7 @@ class Simulation implements Surroundings, PostOffice, Office {
     }
     this.later(1, () => this.propose(0));
     this.later(WATCH_MS, () => this.watch());
+    if (this.operator.isHasty) this.later(HURRY_MS, () => this.hurry());
     this.planAmnesia();
     try {
       this.turn();
@@ -268,7 +271,10 @@ class Simulation implements Surroundings, PostOffice, Office {
   private propose(index: number): void {
     const proposal = proposalsOf(this.scenario, this.world, index);
     for (const contract of proposal.contracts) this.proposed.add(contract.toHex());
-    this.reigning?.take({ kind: "propose", ...proposal });
+    const chain = this.master?.chain;
+    const rotated = chain === undefined ? [] : this.rotations.records(chain);
+    const records = [...proposal.records, ...rotated];
+    this.reigning?.take({ kind: "propose", contracts: proposal.contracts, records });
     this.later(PROPOSE_MS, () => this.propose(index + 1));
   }
 
@@ -277,6 +283,11 @@ class Simulation implements Surroundings, PostOffice, Office {
   private watch(): void {
     this.operator.watch();
     this.later(WATCH_MS, () => this.watch());
+  }
+
+  private hurry(): void {
+    this.operator.hurry();
+    if (this.nowMs < FAULTS_END_MS) this.later(HURRY_MS, () => this.hurry());
   }
 
   get master(): Master | undefined {
@@ -291,12 +302,16 @@ class Simulation implements Surroundings, PostOffice, Office {
     return this.reigning?.isHonest === false;
   }
 
-  ask(nonce: Hash): void {
-    this.reigning?.take({ kind: "survey", nonce });
+  ask(nonce: Hash, holdMs: number): void {
+    this.reigning?.take({ kind: "survey", nonce, holdMs });
   }
 
-  redraw(redraw: ForcedRedrawMessage): void {
-    this.reigning?.take({ kind: "redraw", redraw });
+  release(): void {
+    this.reigning?.take({ kind: "release" });
+  }
+
+  redraw(redraw: ForcedRedrawMessage, mayFork: boolean): void {
+    this.reigning?.take({ kind: "redraw", redraw, mayFork });
   }
 
   enthrone(keys: NodeKeys, masterTerm: MasterTermMessage): void {
@@ -339,6 +354,11 @@ class Simulation implements Surroundings, PostOffice, Office {
         case "pause":
           actor.isPaused = true;
           break;
+        case "hasty-operator":
+          break;
+        case "key-rotation":
+          if (actor.isHonest) this.rotations.begin(actor);
+          continue;
         case "snapshot":
           actor.take({ kind: "observe", reason: "simulated snapshot" });
           break;
@@ -407,6 +427,9 @@ class Simulation implements Surroundings, PostOffice, Office {
     if (output.kind === "write") {
       const wrong = this.votes.saved(actor.nodeId, output.entry);
       if (wrong !== undefined && actor.isHonest) this.fail(wrong);
+      if (output.entry.kind === "redraw" && actor.isMaster) {
+        this.operator.noteRedraw(output.entry.message);
+      }
       if (output.entry.kind === "stopped" && actor.isHonest) {
         this.fail(`node ${actor.index} stopped: ${output.entry.reason}`);
       }
@@ -414,6 +437,7 @@ class Simulation implements Surroundings, PostOffice, Office {
     if (output.kind !== "block") return;
     this.trace?.note(this.nowMs, `${this.trace.name(actor.index)} seals ${output.next.height}`);
     if (!actor.isHonest) return;
+    if (this.rotations.sealed(actor, output.next)) count(this.faults, "key-rotation");
     const before = this.chain.height;
     const wrong = this.chain.checkSealed(output.block, output.next);
     if (wrong !== undefined) this.fail(wrong);

@@ -1,6 +1,14 @@
 import { expect, test } from "bun:test";
 import type { PreparedCertificate } from "../chain/certificate.ts";
-import type { BlockHash, Hash, NodeId, Signature, VrfProof } from "../chain/ledger-units.ts";
+import type {
+  Attempt,
+  BlockHash,
+  Hash,
+  Height,
+  NodeId,
+  Signature,
+  VrfProof,
+} from "../chain/ledger-units.ts";
 import { signMessage } from "../chain/message-signing.ts";
 import type { SignedMessage } from "../chain/message-types.ts";
 import type { OwnVote } from "../chain/step-types.ts";
@@ -86,6 +94,22 @@ test("a vote that was not synced, and a COMMIT whose lock was not, are noticed",
   const message = commit(A);
   checks.saved(nodeId, { kind: "sent", message });
   expect(checks.check(nodeId, message)).toContain("before its lock");
+});
+
+test("a vote after an answer to a survey is noticed, until the survey is given back", () => {
+  const checks = new VoteChecks();
+  const freeze = (survey: number, isOn: boolean) => {
+    const nonce = `${survey}`.repeat(64) as Hash;
+    const place = { height: 1 as Height, survey: survey as Attempt, nonce };
+    return checks.saved(nodeId, { kind: "freeze", ...place, isOn });
+  };
+  const vote = () => checks.saved(nodeId, { kind: "sent", message: prepare(A) });
+  expect(freeze(2, true)).toBeUndefined();
+  expect(vote()).toContain("freeze");
+  freeze(1, false);
+  expect(vote()).toContain("freeze");
+  freeze(2, false);
+  expect(vote()).toBeUndefined();
 });
 
 test("what others said is not held against the one who passes it on", () => {

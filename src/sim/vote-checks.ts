@@ -1,11 +1,12 @@
 /**
  * What no honest node may ever say, whatever it lost in a crash: two hashes in one view, a vote
  * below its ROUND_CHANGE or in an attempt it abandoned, a ROUND_CHANGE rewritten, anything that
- * binds it before it is synced to disk. Rules 2 to 8 of design/ledger.md "Agreement", judged from
- * outside by messages and writes alone; nothing here is the product's own code but encodings.
+ * binds it before it is synced to disk, a vote between its answer to a survey and what ends that.
+ * Rules 2 to 8 of design/ledger.md "Agreement", judged from outside by messages and writes alone;
+ * nothing here is the product's own code but encodings.
  */
 import type { PreparedCertificate } from "../chain/certificate.ts";
-import type { Attempt, ChainId, Height, NodeId, Term, View } from "../chain/ledger-units.ts";
+import type { Attempt, ChainId, Hash, Height, NodeId, Term, View } from "../chain/ledger-units.ts";
 import { encodeMessage } from "../chain/message-codec.ts";
 import { signingHash } from "../chain/message-signing.ts";
 import type {
@@ -27,8 +28,10 @@ type Spoken = {
   /** Highest target view of its ROUND_CHANGEs, by attempt. */
   readonly changed: Map<number, number>;
   /** ROUND_CHANGE and ABANDON as they were first sent. */
-  readonly frozen: Map<string, string>;
+  readonly kept: Map<string, string>;
   abandoned: number;
+  /** Surveys that it has promised to wait upon, by their nonces. */
+  readonly frozen: Map<Hash, Attempt>;
 };
 
 export class VoteChecks {
@@ -44,9 +47,23 @@ export class VoteChecks {
    */
   saved(nodeId: NodeId, entry: LogEntry): string | undefined {
     if (entry.kind === "lock") this.durable.add(lockKey(nodeId, entry.certificate));
+    if (entry.kind === "freeze") this.freezeVotes(nodeId, entry);
+    if (entry.kind === "redraw") {
+      this.thaw(this.at(nodeId, entry.message.height), entry.message.attempt);
+    }
     if (entry.kind !== "sent") return undefined;
     this.durable.add(keyOf(nodeId, entry.message));
     return this.checkRules(entry.message);
+  }
+
+  private freezeVotes(nodeId: NodeId, entry: Extract<LogEntry, { kind: "freeze" }>): void {
+    const { frozen } = this.at(nodeId, entry.height);
+    if (entry.isOn) frozen.set(entry.nonce, entry.survey);
+    else frozen.delete(entry.nonce);
+  }
+
+  private thaw({ frozen }: Spoken, redrawn: Attempt): void {
+    for (const [nonce, survey] of frozen) if (survey <= redrawn) frozen.delete(nonce);
   }
 
   /** What is wrong with an honest node's sending this, or undefined. */
@@ -80,7 +97,9 @@ export class VoteChecks {
     return same ? `${name(message)}: its signature holds in another place (replay)` : undefined;
   }
 
-  private checkRules(message: LedgerMessage): string | undefined {
+  private checkRules(message: OwnVote): string | undefined {
+    if (this.of(message).frozen.size > 0)
+      return `${name(message)}: after it answered a survey (freeze)`;
     switch (message.kind) {
       case "PRE_PREPARE":
       case "PREPARE":
@@ -143,25 +162,30 @@ export class VoteChecks {
     message: RoundChangeMessage | AbandonMessage,
   ): string | undefined {
     const bytes = encodeMessage(message).toHex();
-    const before = spoken.frozen.get(place);
-    if (before === undefined) spoken.frozen.set(place, bytes);
+    const before = spoken.kept.get(place);
+    if (before === undefined) spoken.kept.set(place, bytes);
     return before === undefined || before === bytes
       ? undefined
       : `${name(message)}: rewritten after it was sent (rule 7)`;
   }
 
   private of({ signer, height }: LedgerMessage): Spoken {
-    const key = `${signer} ${height}`;
+    return this.at(signer, height);
+  }
+
+  private at(nodeId: NodeId, height: Height): Spoken {
+    const key = `${nodeId} ${height}`;
     let spoken = this.spoken.get(key);
     if (spoken === undefined) {
-      spoken = { votes: new Map(), changed: new Map(), frozen: new Map(), abandoned: -1 };
+      const said = { votes: new Map(), changed: new Map(), kept: new Map() };
+      spoken = { ...said, abandoned: -1, frozen: new Map() };
       this.spoken.set(key, spoken);
     }
     return spoken;
   }
 }
 
-function isBinding(message: LedgerMessage): message is OwnVote {
+export function isBinding(message: LedgerMessage): message is OwnVote {
   const { kind } = message;
   const isVote = kind === "PRE_PREPARE" || kind === "PREPARE" || kind === "COMMIT";
   return isVote || kind === "ROUND_CHANGE" || kind === "ABANDON";

@@ -8,7 +8,7 @@ import type { BlockRules } from "../chain/block-rules.ts";
 import type { ChainState } from "../chain/chain-state.ts";
 import { encodeContract } from "../chain/contract-entry.ts";
 import type { LedgerCrypto, NodeKeys, SignatureCheck } from "../chain/crypto-interface.ts";
-import { EcvrfProver, EcvrfVerifier } from "../chain/ecvrf.ts";
+import { vrfLibrary } from "../chain/edwards25519.ts";
 import { DEFAULT_PARAMS, type GenesisFile, type GenesisMember } from "../chain/genesis.ts";
 import { genesisState } from "../chain/genesis-block.ts";
 import type { Hash, NodeId, ScId } from "../chain/ledger-units.ts";
@@ -101,7 +101,10 @@ function realKeys(prng: Prng): NodeKeys {
   const secret = prng.bytes(32);
   // Below the order of the curve, and not 0.
   secret[0] = 1;
-  return { signer: signatureLibrary().signerOf(secret), vrf: new EcvrfProver(prng.bytes(32)) };
+  return {
+    signer: signatureLibrary().signerOf(secret),
+    vrf: vrfLibrary().proverOf(prng.bytes(32)),
+  };
 }
 
 /** A vote is checked by everyone: the answer is the same, so it is computed once a simulation. */
@@ -116,8 +119,8 @@ function realCrypto(): LedgerCrypto {
     answers.set(key, answer);
     return answer;
   };
-  const vrf = new EcvrfVerifier();
-  const betas = new Map<string, ReturnType<EcvrfVerifier["verify"]>>();
+  const vrf = vrfLibrary().verifier;
+  const betas = new Map<string, ReturnType<typeof vrf.verify>>();
   return {
     signatures: {
       verify,

@@ -21,9 +21,15 @@ export type SshClientOptions = {
   readonly user: string;
   /** Seed of the own key. */
   readonly seed: Uint8Array;
-  /** `SHA256:…` of the one host key that is right. */
+  /** `SHA256:…` of the host key that is right. */
   readonly hostFingerprint: string;
+  /** Whether another is right as well: by what was said before SSH began, by anybody. */
+  readonly vouches?: ((greeting: string, hostPub: Uint8Array) => boolean) | undefined;
+  /** Of this machine, if it matters from which. */
+  readonly localAddress?: string | undefined;
   readonly timeoutMs?: number;
+  /** To call from. */
+  readonly localPort?: number | undefined;
 };
 
 export class SshClient {
@@ -34,15 +40,24 @@ export class SshClient {
   static connect(options: SshClientOptions): Promise<SshClient> {
     const client = new Client();
     let met: string | undefined;
+    let isRight = false;
+    let greeting = "";
     return new Promise((resolve, reject) => {
       client.once("ready", () => resolve(new SshClient(client)));
       client.on("error", (cause) => {
         // Also after it has been settled: a broken connection ends with "close".
-        reject(reasonOf(options, met, cause));
+        reject(reasonOf(options, isRight ? undefined : met, cause));
       });
-      client.once("close", () => reject(reasonOf(options, met, new Error("it hung up"))));
+      client.once("close", () => {
+        reject(reasonOf(options, isRight ? undefined : met, new Error("it hung up")));
+      });
+      client.once("greeting", (text) => {
+        greeting = text;
+      });
       client.connect({
         ...{ host: options.host, port: options.port, username: options.user },
+        ...(options.localPort === undefined ? {} : { localPort: options.localPort }),
+        ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
         privateKey: privateKeyText(options.seed, "abs"),
         authHandler: ["publickey"],
         algorithms: ALGORITHMS,
@@ -53,7 +68,11 @@ export class SshClient {
         hostVerifier: (blob: Buffer): boolean => {
           const publicKey = keyOfBlob(new Uint8Array(blob));
           met = publicKey === undefined ? "no Ed25519 key" : fingerprintOf(publicKey);
-          return met === options.hostFingerprint;
+          isRight = met === options.hostFingerprint;
+          if (!isRight && publicKey !== undefined) {
+            isRight = options.vouches?.(greeting, publicKey) === true;
+          }
+          return isRight;
         },
       });
     });
@@ -79,24 +98,24 @@ export class SshClient {
     if (this.#isClosed) handler();
   }
 
-  /** @throws AbsError MANAGER_CHANNEL_REFUSED */
+  /** @throws AbsError MANAGER_CHANNEL_REFUSED, MANAGER_SILENT */
   subsystem(): Promise<Duplex> {
     return new Promise((resolve, reject) => {
       this.client.subsys(SUBSYSTEM, (cause, channel) => {
         if (cause === undefined) resolve(channel);
-        else reject(refusedChannel(cause));
+        else this.#refuse(cause, reject);
       });
     });
   }
 
-  /** @throws AbsError MANAGER_CHANNEL_REFUSED */
+  /** @throws AbsError MANAGER_CHANNEL_REFUSED, MANAGER_SILENT */
   execute(words: readonly string[], input?: Uint8Array): Promise<ExecResult> {
     return new Promise((resolve, reject) => {
       this.client.exec(joinWords(words), (cause, channel) => {
-        if (cause !== undefined) return reject(refusedChannel(cause));
+        if (cause !== undefined) return this.#refuse(cause, reject);
         const [output, complaint]: [Buffer[], Buffer[]] = [[], []];
         let sizeBytes = 0;
-        let code = 1;
+        let code: number | undefined;
         const keepIn = (list: Buffer[]) => (chunk: Buffer) => {
           sizeBytes += chunk.length;
           if (sizeBytes <= OUTPUT_BYTES_MAX) list.push(chunk);
@@ -106,12 +125,18 @@ export class SshClient {
         channel.on("exit", (exitCode: number | null) => {
           code = exitCode ?? 1;
         });
-        channel.on("close", () =>
-          resolve({ code, output: textOf(output), complaint: textOf(complaint) }),
-        );
+        channel.on("close", () => {
+          if (code === undefined) return reject(endedConnection());
+          resolve({ code, output: textOf(output), complaint: textOf(complaint) });
+        });
         channel.end(input ?? new Uint8Array(0));
       });
     });
+  }
+
+  /** ssh2 says the same of a channel refused and of a connection that ends: it closes next. */
+  #refuse(cause: Error, reject: (error: AbsError) => void): void {
+    setImmediate(() => reject(this.#isClosed ? endedConnection(cause) : refusedChannel(cause)));
   }
 
   close(): void {
@@ -123,14 +148,21 @@ function textOf(parts: readonly Buffer[]): string {
   return Buffer.concat(parts).toString();
 }
 
+function endedConnection(cause?: Error): AbsError {
+  const what = "The connection to the manager ended before its answer was there.";
+  const remedy = "Look whether `abs manager serve` runs and what it did of this, and ask again.";
+  return new AbsError("MANAGER_SILENT", what, remedy, cause);
+}
+
 function refusedChannel(cause: Error): AbsError {
   const what = `The manager refuses the channel: ${messageOf(cause)}.`;
   return new AbsError("MANAGER_CHANNEL_REFUSED", what, "This key may not do that.", cause);
 }
 
+/** @param met the host key, where it is a wrong one */
 function reasonOf(options: SshClientOptions, met: string | undefined, cause: Error): AbsError {
   const place = `${options.host} port ${options.port}`;
-  if (met !== undefined && met !== options.hostFingerprint) {
+  if (met !== undefined) {
     return new AbsError(
       "MANAGER_HOST_KEY",
       `${place} IS NOT THE MANAGER: its host key is ${met}, and must be ` +

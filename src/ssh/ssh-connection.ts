@@ -3,11 +3,11 @@
  * listens beside ssh2 on the socket: ssh2 answers whatever it is asked without looking whether the
  * answers are taken, and keeps what is sent past a window. docs/manager-channel.md "Limits".
  */
-import { createPublicKey, verify } from "node:crypto";
 import type { Socket } from "node:net";
 import type { AuthContext, Connection, PublicKeyAuthContext, ServerChannel, Session } from "ssh2";
 import { messageOf } from "../errors.ts";
 import { parseWords } from "./command-words.ts";
+import { ed25519Verify } from "./ed25519.ts";
 import { fingerprintOf, keyOfBlob } from "./ssh-keys.ts";
 import type { ExecCall, ExecResult, SshHandlers, SshLogin } from "./ssh-login.ts";
 import { type SshLimits, SUBSYSTEM } from "./ssh-settings.ts";
@@ -15,8 +15,6 @@ import { type SshLimits, SUBSYSTEM } from "./ssh-settings.ts";
 const HOUR_MS = 3_600_000;
 const USER_CHARACTERS_MAX = 32;
 const EXIT_USAGE = 2;
-/** DER of an Ed25519 key up to its 32 bytes (RFC 8410). */
-const SPKI_HEAD = Buffer.from("302a300506032b6570032100", "hex");
 
 export class SshConnection<P> {
   login: SshLogin<P> | undefined;
@@ -32,7 +30,10 @@ export class SshConnection<P> {
     readonly socket: Socket,
     private readonly handlers: SshHandlers<P>,
     private readonly limits: SshLimits,
-    private readonly server: { readonly loggedIn: (login: SshLogin<P>) => void },
+    private readonly server: {
+      readonly mayLogIn: (login: SshLogin<P>) => boolean;
+      readonly loggedIn: (login: SshLogin<P>) => void;
+    },
   ) {
     this.address = socket.remoteAddress ?? "";
     socket.on("error", () => {}); // "close" follows
@@ -97,6 +98,7 @@ export class SshConnection<P> {
       this.refuse(context, publicKey);
       return;
     }
+    if (!this.server.mayLogIn(login)) return this.cut("too many log-ins of one key");
     this.login = login;
     this.end(this.limits.idleMs, "no channel in time");
     this.server.loggedIn(login);
@@ -210,11 +212,6 @@ function readAll(channel: ServerChannel, bytesMax: number): Promise<Uint8Array |
 /** Over the session id, so that a log-in is good for this connection only (RFC 4252 §7). */
 function isSignedBy(context: PublicKeyAuthContext, publicKey: Uint8Array): boolean {
   const { blob, signature } = context;
-  if (blob === undefined || signature?.length !== 64) return false;
-  const key = { key: Buffer.concat([SPKI_HEAD, publicKey]), format: "der", type: "spki" } as const;
-  try {
-    return verify(null, blob, createPublicKey(key), signature);
-  } catch {
-    return false; // not on the curve
-  }
+  if (blob === undefined || signature === undefined) return false;
+  return ed25519Verify(publicKey, blob, signature);
 }

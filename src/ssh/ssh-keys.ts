@@ -4,7 +4,7 @@
  * that `ssh -i` takes a key that we wrote. No other kind of key exists for us.
  */
 import { createHash } from "node:crypto";
-import { ed25519 } from "@noble/curves/ed25519.js";
+import { ed25519PublicKey } from "./ed25519.ts";
 
 export const SSH_KEY_TYPE = "ssh-ed25519";
 export const SSH_SEED_BYTES = 32;
@@ -21,7 +21,7 @@ const SEED_OFFSET = 15 + 8 + 8 + 4 + 4 + (4 + BLOB_BYTES) + 4 + 8 + BLOB_BYTES +
 export type PublicLine = { readonly publicKey: Uint8Array; readonly comment: string };
 
 export function sshPublicKey(seed: Uint8Array): Uint8Array {
-  return ed25519.getPublicKey(seed);
+  return ed25519PublicKey(seed);
 }
 
 /** What the protocol carries: the type's name and the key, each behind its length. */

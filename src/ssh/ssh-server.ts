@@ -8,15 +8,21 @@
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { type Connection, Server } from "ssh2";
 import { AbsError, messageOf } from "../errors.ts";
+import { AttemptCounts } from "./attempt-counts.ts";
 import { SshConnection } from "./ssh-connection.ts";
 import { privateKeyText } from "./ssh-keys.ts";
 import type { SshHandlers, SshLogin } from "./ssh-login.ts";
 import { ALGORITHMS, SSH_LIMITS, type SshLimits } from "./ssh-settings.ts";
-import { Strangers } from "./strangers.ts";
+import { placeOf, Strangers } from "./strangers.ts";
+
+export type SshHostKey = {
+  readonly seed: Uint8Array;
+  /** A line that is said before SSH begins. */
+  readonly statement: string;
+};
 
 export type SshServerOptions<P> = {
-  /** Seed of the host key. */
-  readonly hostSeed: Uint8Array;
+  readonly hostKey: SshHostKey;
   readonly host: string;
   /** 0: the system chooses. */
   readonly port: number;
@@ -30,7 +36,9 @@ export class SshServer<P> {
   readonly #listener: NetServer;
   readonly #limits: SshLimits;
   readonly #strangers: Strangers;
-  readonly #server: Server;
+  readonly #calls: AttemptCounts;
+  readonly #logins: AttemptCounts;
+  #server: Server;
   /** Sockets that ssh2 has, until it names the connection it made of each. */
   readonly #sockets = new Map<Socket, SshConnection<P>>();
   /** By the login's name, oldest first. */
@@ -53,15 +61,28 @@ export class SshServer<P> {
   private constructor(readonly options: SshServerOptions<P>) {
     this.#limits = { ...SSH_LIMITS, ...options.limits };
     this.#strangers = new Strangers(this.#limits);
-    this.#server = new Server({
-      hostKeys: [privateKeyText(options.hostSeed, "manager")],
+    this.#calls = new AttemptCounts(this.#limits.callsPerMinuteMax);
+    this.#logins = new AttemptCounts(this.#limits.loginsPerMinuteMax);
+    this.#server = this.#serverOf(options.hostKey);
+    this.#listener = createServer({ noDelay: true }, (socket) => this.#take(socket));
+  }
+
+  /** Who connects from now on meets this key; connections that stand go on. */
+  show(hostKey: SshHostKey): void {
+    this.#server = this.#serverOf(hostKey);
+  }
+
+  #serverOf({ seed, statement }: SshHostKey): Server {
+    const server = new Server({
+      hostKeys: [privateKeyText(seed, "manager")],
+      greeting: statement,
       algorithms: ALGORITHMS,
       ident: "abs",
       keepaliveInterval: this.#limits.stallMs / 3,
       keepaliveCountMax: 3,
     });
-    this.#server.on("connection", (client) => this.#greet(client));
-    this.#listener = createServer({ noDelay: true }, (socket) => this.#take(socket));
+    server.on("connection", (client) => this.#greet(client));
+    return server;
   }
 
   get port(): number {
@@ -88,8 +109,14 @@ export class SshServer<P> {
 
   #take(socket: Socket): void {
     const connection = new SshConnection<P>(socket, this.options.handlers, this.#limits, {
+      mayLogIn: ({ grants, name }) =>
+        grants === "exec" || this.#logins.add(name, performance.now()),
       loggedIn: (login) => this.#admit(connection, login),
     });
+    if (!this.#calls.add(placeOf(connection.address), performance.now())) {
+      connection.cut("too many calls of one address");
+      return;
+    }
     if (!this.#strangers.add(connection)) {
       connection.cut("too many strangers of one address");
       return;

@@ -20,6 +20,10 @@ export type SshLimits = {
   readonly strangersMax: number;
   /** Of them from one address (IPv6: one /64). */
   readonly strangersPerAddressMax: number;
+  /** New connections of one address; each costs a key exchange. */
+  readonly callsPerMinuteMax: number;
+  /** Log-ins of one key to the subsystem: who keeps coming back has its state put together anew. */
+  readonly loginsPerMinuteMax: number;
   readonly loginMs: number;
   readonly loginAttemptsMax: number;
   /** Key exchange and log-in need about 4 KiB. */
@@ -41,6 +45,8 @@ export type SshLimits = {
 export const SSH_LIMITS: SshLimits = {
   strangersMax: 256,
   strangersPerAddressMax: 32,
+  callsPerMinuteMax: 1200,
+  loginsPerMinuteMax: 120,
   loginMs: 10_000,
   loginAttemptsMax: 12,
   loginBytesMax: 64 * 1024,

@@ -23,7 +23,7 @@ import { AbsError, messageOf } from "../errors.ts";
 import { jsonNodes } from "./json-nodes.ts";
 
 /** Which document this is: the error code is `<kind>_INVALID`. */
-export type DocumentKind = "POLICY" | "SIGNATURE" | "PROVISIONING";
+export type DocumentKind = "POLICY" | "SIGNATURE" | "PROVISIONING" | "SINKS" | "TEMPLATE";
 
 /** Larger files are a mistake, and parsing them would stall the agent. */
 const FILE_BYTES_MAX = 32 * 1024 * 1024;

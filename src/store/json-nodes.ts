@@ -12,6 +12,8 @@ const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 /** Which escapes and control characters are right is JSON.parse's to say. */
 const STRING = /"(?:[^"\\]|\\.)*"/y;
 const SPACE = /[ \t\r\n]*/y;
+/** No white space is above it. */
+const SPACE_LAST = 0x20;
 
 const WORDS: readonly (readonly [string, boolean | null])[] = [
   ["true", true],
@@ -37,11 +39,11 @@ class JsonReader {
   constructor(private readonly text: string) {}
 
   document(): Node | undefined {
-    this.#skip(SPACE);
+    this.#skipSpace();
     const first = this.text[this.#at];
     if (first !== "{" && first !== "[") return undefined;
     const node = this.#value(0);
-    this.#skip(SPACE);
+    this.#skipSpace();
     return this.#at === this.text.length ? node : undefined;
   }
 
@@ -60,11 +62,11 @@ class JsonReader {
     const keys = new Set<string>();
     for (let more = !this.#take("}"); more; more = !this.#take("}")) {
       if (keys.size > 0 && !this.#take(",")) return undefined;
-      this.#skip(SPACE);
+      this.#skipSpace();
       const key = this.text[this.#at] === '"' ? this.#string() : undefined;
       if (key === undefined || keys.has(key.value) || !this.#take(":")) return undefined;
       keys.add(key.value);
-      this.#skip(SPACE);
+      this.#skipSpace();
       const value = this.#value(depth + 1);
       if (value === undefined) return undefined;
       map.items.push(new Pair(key, value));
@@ -77,7 +79,7 @@ class JsonReader {
     const list = new YAMLSeq();
     for (let more = !this.#take("]"); more; more = !this.#take("]")) {
       if (list.items.length > 0 && !this.#take(",")) return undefined;
-      this.#skip(SPACE);
+      this.#skipSpace();
       const value = this.#value(depth + 1);
       if (value === undefined) return undefined;
       list.items.push(value);
@@ -122,10 +124,15 @@ class JsonReader {
 
   /** Goes behind `mark`, when it comes next. */
   #take(mark: string): boolean {
-    this.#skip(SPACE);
+    this.#skipSpace();
     if (this.text[this.#at] !== mark) return false;
     this.#at++;
     return true;
+  }
+
+  /** Mostly there is none: what programs write has no white space. */
+  #skipSpace(): void {
+    if (this.text.charCodeAt(this.#at) <= SPACE_LAST) this.#skip(SPACE);
   }
 
   /** Goes behind what `pattern` matches here; false when it matches nothing. */

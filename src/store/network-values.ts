@@ -15,7 +15,7 @@ export interface PortRange {
 /** Protocols whose packets carry ports: TCP, UDP, DCCP, SCTP, UDP-Lite. */
 export const PORT_PROTOCOLS: readonly number[] = [6, 17, 33, 132, 136];
 
-export const PROTOCOL_NUMBERS: ReadonlyMap<string, number> = new Map([
+const PROTOCOL_NUMBERS: ReadonlyMap<string, number> = new Map([
   ["icmp", 1],
   ["igmp", 2],
   ["tcp", 6],
@@ -30,6 +30,19 @@ export const PROTOCOL_NUMBERS: ReadonlyMap<string, number> = new Map([
   ["sctp", 132],
   ["udplite", 136],
 ]);
+const PROTOCOL_WORDS = new Map([...PROTOCOL_NUMBERS].map(([word, number]) => [number, word]));
+
+/** @param text a protocol's name, or a number up to 255 */
+export function protocolNumber(text: string): number | undefined {
+  const known = PROTOCOL_NUMBERS.get(text);
+  if (known !== undefined || !/^(0|[1-9][0-9]{0,2})$/.test(text)) return known;
+  return Number(text) < 256 ? Number(text) : undefined;
+}
+
+/** Its name, else its number. */
+export function protocolWord(protocol: number): string {
+  return PROTOCOL_WORDS.get(protocol) ?? String(protocol);
+}
 
 /** A port, a range "low-high", or a list of both. */
 export function readPorts(node: DocumentNode): PortRange[] {
@@ -79,9 +92,8 @@ export function readCidrs(node: DocumentNode): IpRange[] {
 /** An IP protocol by name or number. */
 export function readProtocol(node: DocumentNode): number {
   const text = node.string();
-  const number =
-    PROTOCOL_NUMBERS.get(text) ?? (/^(0|[1-9][0-9]{0,2})$/.test(text) ? Number(text) : 256);
-  if (number < 256) return number;
+  const number = protocolNumber(text);
+  if (number !== undefined) return number;
   const words = [...PROTOCOL_NUMBERS.keys()].join(", ");
   return node.fail(`"${text}" is not an IP protocol.`, `Use ${words}, any, or 0 to 255.`);
 }

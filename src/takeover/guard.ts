@@ -6,7 +6,15 @@
  * `closed` keeps the VM cut off, holding the namespace until an agent or `abs agent restore` takes
  * over. No event loop, no timers: it sits in one blocking read.
  */
-import { closeSync, existsSync, readSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { constants } from "node:os";
 import { messageOf } from "../errors.ts";
 import { ignoreSignals, leaveSession } from "./libc.ts";
@@ -18,6 +26,7 @@ import {
   lockStateDir,
   namespacePath,
   readIfThere,
+  saveState,
   statePath,
   type TakeoverState,
 } from "./state-file.ts";
@@ -89,7 +98,7 @@ function afterAgent(
 ): number {
   let waitMs = POLL_MS;
   while (isOnDuty(stateDir)) {
-    const state = loadState(stateDir);
+    const state = readableState(stateDir, guarded);
     const away = findLink(privateNamespace.netlink, guarded.outside.name) !== undefined;
     // Somebody removed the file: after giving the interface back, or under us.
     if (state === undefined && !away) return 0;
@@ -102,6 +111,33 @@ function afterAgent(
     Bun.sleepSync(waitMs);
   }
   return 0;
+}
+
+/**
+ * The state file; where it can no longer be read, as it was at the start of the agent, written anew
+ * so that the next start and `restore` find it. A guard that ended of it would take the interface
+ * with it.
+ */
+function readableState(stateDir: string, guarded: TakeoverState): TakeoverState | undefined {
+  try {
+    return loadState(stateDir);
+  } catch (thrown) {
+    process.stderr.write(`abs guard: ${messageOf(thrown)}\n`);
+    rewriteState(stateDir, guarded);
+    return guarded;
+  }
+}
+
+/** Keeps the damaged file beside the new one. A full disk leaves it where it is. */
+function rewriteState(stateDir: string, state: TakeoverState): void {
+  const path = statePath(stateDir);
+  try {
+    copyFileSync(path, `${path}.damaged`);
+    saveState(stateDir, state);
+    process.stderr.write(`abs guard: it is written anew; ${path}.damaged is what was there.\n`);
+  } catch (thrown) {
+    process.stderr.write(`abs guard: it cannot be written anew: ${messageOf(thrown)}\n`);
+  }
 }
 
 function restoreUnderLock(
@@ -119,7 +155,7 @@ function restoreUnderLock(
       if (!isOnDuty(stateDir)) return "done";
     }
     // Without the file, as it was at the start of the agent: better than cut off for ever.
-    const state = loadState(stateDir) ?? guarded;
+    const state = readableState(stateDir, guarded) ?? guarded;
     if (state.onStop === "closed" && existsSync(statePath(stateDir))) return "busy";
     for (const problem of restoreOutside(stateDir, state, vm, privateNamespace, () => {})) {
       process.stderr.write(`abs guard: ${problem}\n`);

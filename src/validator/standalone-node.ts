@@ -4,6 +4,7 @@
  * has.
  */
 
+import { ServiceNotify } from "../native/service-notify.ts";
 import { CopyWatch } from "../node/copy-watch.ts";
 import { LedgerProcess, type ProcessOptions } from "../node/ledger-process.ts";
 import { openJournal } from "../node/store-journal.ts";
@@ -20,7 +21,7 @@ export type StandaloneOptions = Pick<
 /** Resolves after a clean end by SIGTERM, SIGINT or SIGHUP. @throws AbsError why it failed */
 export async function runStandalone(options: StandaloneOptions): Promise<void> {
   const { eventFile, ...rest } = options;
-  const events = new EventLog(eventFile);
+  const events = new EventLog(eventFile, { role: options.role });
   let running: LedgerProcess | undefined;
   let isAsked = false;
   // Before it begins: whoever is told to end while it starts leaves no socket behind either.
@@ -37,8 +38,13 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
       onCopy: (reason) => node.runner.take({ kind: "observe", reason }),
       onDeaf: (why) => events.write({ event: "generation-unheard", message: why }),
     });
+    const notify = new ServiceNotify();
+    notify.ready("the chain is kept", () => Promise.resolve());
     if (isAsked) node.stop();
-    await node.ended.finally(() => watch.close());
+    await node.ended.finally(() => {
+      notify.stopping();
+      watch.close();
+    });
   } finally {
     events.close();
   }

@@ -83,6 +83,11 @@ export function rangeContains(range: IpRange, address: IpAddress): boolean {
   );
 }
 
+/** An address in text and a port, as URLs write them. */
+export function formatEnd(address: string, port: number): string {
+  return `${address.includes(":") ? `[${address}]` : address}:${port}`;
+}
+
 export function formatAddress(address: IpAddress): string {
   const [word0, word1, word2, word3] = address.words;
   if (address.version === 4) {

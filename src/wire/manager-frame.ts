@@ -3,7 +3,7 @@
  * body, the length that of the body. Paper §3.6: the flag says what to do, and a packet of the
  * manager holds a special management frame tag. docs/manager-channel.md "Frames". They follow each
  * other in the stream of the SSH subsystem, cut anywhere. The reader judges length and tag before
- * it keeps a byte of the body, and never holds more than was received.
+ * it keeps a byte of the body, and never holds more than twice of what was received.
  */
 import { createHash } from "node:crypto";
 import { FLAG } from "./header.ts";
@@ -18,6 +18,7 @@ export const MANAGER_FLAG = {
   update: FLAG.update,
 } as const;
 
+const NO_BODY = new Uint8Array(0);
 const TAG_OFFSET = 6;
 const TAG_BYTES = 32;
 /** Each half of the tag. */
@@ -61,7 +62,9 @@ export class ManagerFrameReader {
   private readonly header = new Uint8Array(MANAGER_FRAME_HEADER_BYTES);
   private readonly memory = new DataView(this.header.buffer);
   private headerEnd = 0;
-  private parts: Uint8Array[] = [];
+  /** Grows with what comes: a length that is only said takes no memory, nor do bytes one by one. */
+  private body = NO_BODY;
+  private bodyEnd = 0;
   private missing = 0;
 
   /**
@@ -111,20 +114,24 @@ export class ManagerFrameReader {
 
   private takeBody(chunk: Uint8Array, offset: number): number {
     // A copy: the chunk is the channel's.
-    const part = chunk.slice(offset, offset + this.missing);
-    this.parts.push(part);
+    const part = chunk.subarray(offset, offset + this.missing);
+    const end = this.bodyEnd + part.length;
+    if (end > this.body.length) {
+      const larger = new Uint8Array(Math.min(2 * end, this.bodyEnd + this.missing));
+      larger.set(this.body.subarray(0, this.bodyEnd));
+      this.body = larger;
+    }
+    this.body.set(part, this.bodyEnd);
+    this.bodyEnd = end;
     this.missing -= part.length;
     return part.length;
   }
 
   private finish(): ManagerFrame {
-    const body = this.parts.length === 1 ? this.parts[0] : Buffer.concat(this.parts);
-    this.parts = [];
+    const body = this.body.subarray(0, this.bodyEnd);
+    this.body = NO_BODY;
+    this.bodyEnd = 0;
     this.headerEnd = 0;
-    return {
-      flag: this.memory.getUint8(4),
-      type: this.memory.getUint8(5),
-      body: new Uint8Array(body ?? 0),
-    };
+    return { flag: this.memory.getUint8(4), type: this.memory.getUint8(5), body };
   }
 }

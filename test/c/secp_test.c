@@ -5,70 +5,45 @@
  * test/chain/secp256k1.test.ts. Prints "N checks passed"; the first failed check ends it with
  * status 1.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "../../c/abs_secp.h"
-
-static unsigned int checks;
-
-#define CHECK(condition) check((condition), #condition, __LINE__)
-
-static void check(int condition, const char *words, int line)
-{
-  checks++;
-  if (condition)
-    return;
-  (void)fprintf(stderr, "line %d: not so: %s\n", line, words);
-  exit(1);
-}
-
-/* @count bytes of @value on the heap, where a sanitizer guards both ends. */
-static uint8_t *bytes_of(size_t count, int value)
-{
-  uint8_t *bytes = malloc(count);
-  CHECK(bytes != NULL);
-  (void)memset(bytes, value, count);
-  return bytes;
-}
+#include "../../c/abs_curves.h"
+#include "check.h"
 
 static void test_order(uint8_t *hash, uint8_t *secret_key, uint8_t *signature, uint8_t *public_key)
 {
   uint8_t valid = 7;
-  CHECK(abs_secp_abi_version() == ABS_SECP_ABI_VERSION);
-  CHECK(abs_secp_public_key(secret_key, public_key) == ABS_SECP_ESTATE);
-  CHECK(abs_secp_is_public_key(public_key) == ABS_SECP_ESTATE);
-  CHECK(abs_secp_sign(hash, secret_key, signature) == ABS_SECP_ESTATE);
-  CHECK(abs_secp_verify(hash, signature, public_key) == ABS_SECP_ESTATE);
-  CHECK(abs_secp_verify_many(hash, signature, public_key, &valid, 1) == ABS_SECP_ESTATE);
+  CHECK(abs_curves_abi_version() == ABS_CURVES_ABI_VERSION);
+  CHECK(abs_secp_public_key(secret_key, public_key) == ABS_CURVES_ESTATE);
+  CHECK(abs_secp_is_public_key(public_key) == ABS_CURVES_ESTATE);
+  CHECK(abs_secp_sign(hash, secret_key, signature) == ABS_CURVES_ESTATE);
+  CHECK(abs_secp_verify(hash, signature, public_key) == ABS_CURVES_ESTATE);
+  CHECK(abs_secp_verify_many(hash, signature, public_key, &valid, 1) == ABS_CURVES_ESTATE);
   CHECK(valid == 7);
-  CHECK(abs_secp_start(NULL) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_start(hash) == 0 && abs_secp_start(hash) == ABS_SECP_ESTATE);
+  CHECK(abs_secp_start(NULL) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_start(hash) == 0 && abs_secp_start(hash) == ABS_CURVES_ESTATE);
 }
 
 static void test_bounds(uint8_t *hash, uint8_t *secret_key, uint8_t *signature, uint8_t *public_key)
 {
   uint8_t *bad_key = bytes_of(32, 0);
   uint8_t valid = 7;
-  CHECK(abs_secp_public_key(bad_key, public_key) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_sign(hash, bad_key, signature) == ABS_SECP_EINVAL);
+  CHECK(abs_secp_public_key(bad_key, public_key) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_sign(hash, bad_key, signature) == ABS_CURVES_EINVAL);
   (void)memset(bad_key, 0xff, 32);
-  CHECK(abs_secp_public_key(bad_key, public_key) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_sign(hash, bad_key, signature) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_public_key(NULL, public_key) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_public_key(secret_key, NULL) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_is_public_key(NULL) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_sign(NULL, secret_key, signature) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_sign(hash, NULL, signature) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_sign(hash, secret_key, NULL) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_verify(NULL, signature, public_key) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_verify(hash, NULL, public_key) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_verify(hash, signature, NULL) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_verify_many(hash, signature, public_key, NULL, 1) == ABS_SECP_EINVAL);
-  CHECK(abs_secp_verify_many(hash, signature, public_key, &valid, 0) == ABS_SECP_EINVAL);
+  CHECK(abs_secp_public_key(bad_key, public_key) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_sign(hash, bad_key, signature) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_public_key(NULL, public_key) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_public_key(secret_key, NULL) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_is_public_key(NULL) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_sign(NULL, secret_key, signature) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_sign(hash, NULL, signature) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_sign(hash, secret_key, NULL) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_verify(NULL, signature, public_key) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_verify(hash, NULL, public_key) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_verify(hash, signature, NULL) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_verify_many(hash, signature, public_key, NULL, 1) == ABS_CURVES_EINVAL);
+  CHECK(abs_secp_verify_many(hash, signature, public_key, &valid, 0) == ABS_CURVES_EINVAL);
   CHECK(abs_secp_verify_many(hash, signature, public_key, &valid, ABS_SECP_MANY_MAX + 1) ==
-        ABS_SECP_EINVAL);
+        ABS_CURVES_EINVAL);
   CHECK(valid == 7);
   free(bad_key);
 }

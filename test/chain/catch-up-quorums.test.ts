@@ -5,6 +5,7 @@
 import { expect, test } from "bun:test";
 import type { Block, SealProof } from "../../src/chain/block.ts";
 import type { ChainState } from "../../src/chain/chain-state.ts";
+import { KeyRing } from "../../src/chain/key-ring.ts";
 import type {
   Attempt,
   Hash,
@@ -53,7 +54,15 @@ function newcomer() {
   const keys = builder.keysOf(self);
   const history = { at: () => undefined, find: () => undefined };
   const validator = createValidator({
-    ...{ keys, crypto, chain, below: undefined, tipProof: undefined, history, log: [] },
+    ...{
+      keys: KeyRing.of(keys),
+      crypto,
+      chain,
+      below: undefined,
+      tipProof: undefined,
+      history,
+      log: [],
+    },
     ...{ checkpoint: undefined, wasWiped: false, checkPeriodMs: 60_000 },
   });
   const hear = (message: LedgerMessage): Output[] => {

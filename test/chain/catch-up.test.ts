@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { blockHashOf } from "../../src/chain/block-core.ts";
+import { KeyRing } from "../../src/chain/key-ring.ts";
 import type { BlockHash, Hash, Height, NodeId } from "../../src/chain/ledger-units.ts";
 import type { HeadersResponse, LedgerMessage } from "../../src/chain/message-types.ts";
 import { createMaster, createValidator, step } from "../../src/chain/participant.ts";
@@ -158,7 +159,12 @@ describe("a checkpoint", () => {
     if (keys === undefined) throw new Error("no member");
     const tip = own.states.at(-1)?.blockHash as BlockHash;
     const validator = createValidator({
-      ...{ keys, crypto: own.crypto, chain: own.states[0] as never, below: undefined },
+      ...{
+        keys: KeyRing.of(keys),
+        crypto: own.crypto,
+        chain: own.states[0] as never,
+        below: undefined,
+      },
       ...{ tipProof: undefined, history: { at: () => undefined, find: () => undefined } },
       ...{ log: [], wasWiped: true, checkPeriodMs: 1000 },
       checkpoint: { height: 3 as Height, blockHash: tip },
@@ -187,7 +193,12 @@ describe("a checkpoint", () => {
     const [keys] = builder.nodes.values();
     if (keys === undefined) throw new Error("no member");
     const config = {
-      ...{ keys, crypto: builder.crypto, chain: builder.state, below: builder.states.at(-2) },
+      ...{
+        keys: KeyRing.of(keys),
+        crypto: builder.crypto,
+        chain: builder.state,
+        below: builder.states.at(-2),
+      },
       tipProof: builder.blocks.at(-1)?.proof,
       history: {
         at: (height: Height) => builder.blocks[height - 1],
@@ -202,7 +213,7 @@ describe("a checkpoint", () => {
     ] as const) {
       const checkpoint = { height: 2 as Height, blockHash };
       expect(createValidator({ ...config, checkpoint }).stoppedBy !== undefined).toBe(isStopped);
-      const master = createMaster({ ...config, keys: builder.master, checkpoint });
+      const master = createMaster({ ...config, keys: KeyRing.of(builder.master), checkpoint });
       expect(master.stoppedBy !== undefined).toBe(isStopped);
     }
   });

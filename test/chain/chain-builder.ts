@@ -18,7 +18,7 @@ import { type ChainState, committeeOf } from "../../src/chain/chain-state.ts";
 import { vrfAlpha } from "../../src/chain/choosing.ts";
 import { type ContractEntry, encodeContract } from "../../src/chain/contract-entry.ts";
 import type { LedgerCrypto, NodeKeys } from "../../src/chain/crypto-interface.ts";
-import { EcvrfProver, EcvrfVerifier } from "../../src/chain/ecvrf.ts";
+import { vrfLibrary } from "../../src/chain/edwards25519.ts";
 import { DEFAULT_PARAMS, type GenesisFile, type GenesisMember } from "../../src/chain/genesis.ts";
 import { genesisState } from "../../src/chain/genesis-block.ts";
 import { encodeGenesis } from "../../src/chain/genesis-file.ts";
@@ -41,7 +41,7 @@ export type KeyMaker = { readonly crypto: LedgerCrypto; makeKeys(): NodeKeys };
 
 /** Real curves, with keys that follow from the seed. */
 export class NobleKeys implements KeyMaker {
-  readonly crypto: LedgerCrypto = { signatures: new NobleVerifier(), vrf: new EcvrfVerifier() };
+  readonly crypto: LedgerCrypto = { signatures: new NobleVerifier(), vrf: vrfLibrary().verifier };
   private made = 0;
 
   constructor(private readonly seed: number) {}
@@ -49,7 +49,7 @@ export class NobleKeys implements KeyMaker {
   makeKeys(): NodeKeys {
     const name = `keys ${this.seed} ${this.made++}`;
     const signer = new NobleSigner(sha256(Buffer.from(`${name} ledger`)));
-    return { signer, vrf: new EcvrfProver(sha256(Buffer.from(`${name} vrf`))) };
+    return { signer, vrf: vrfLibrary().proverOf(sha256(Buffer.from(`${name} vrf`))) };
   }
 }
 

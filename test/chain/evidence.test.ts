@@ -64,9 +64,10 @@ const WORDS: Readonly<Record<string, object>> = {
     quorum: { attempt: 0, view: 0, bitmap: 0, signatures: [] },
     vrfProof: new Uint8Array(80) as VrfProof,
   },
-  QC_FETCH: { nonce: NO_HASH },
+  QC_FETCH: { nonce: NO_HASH, purpose: "question", redrawn: 0 },
   QC_STATE: {
     ...{ nonce: NO_HASH, sealedHeight: 0, sealedHash: NO_HASH, abandoned: false },
+    ...{ frozen: 0, isPromised: false, remembers: true },
     ...{ prepared: undefined, committed: undefined },
   },
 };

@@ -34,6 +34,7 @@ import { exportLine, verifyChain } from "../../src/chain/verify-chain.ts";
 import { contractOf, standInKeys } from "./chain-builder.ts";
 import { SmallNetwork } from "./small-network.ts";
 
+const HOLD_MS = 60_000;
 const NONCE = hashOf(Buffer.from("survey"));
 
 function network(members: number): SmallNetwork {
@@ -49,7 +50,7 @@ function survey(
   wanted?: readonly NodeId[],
   master = net.master,
 ): RedrawPlan | { readonly refusal: string } {
-  net.push(master, { kind: "survey", nonce: NONCE }, 0);
+  net.push(master, { kind: "survey", nonce: NONCE, holdMs: HOLD_MS }, 0);
   net.run(500);
   return planRedraw(net.seat(master).participant as Master, wanted);
 }
@@ -60,11 +61,16 @@ function planOf(net: SmallNetwork, wanted?: readonly NodeId[], master = net.mast
   return plan;
 }
 
-/** Both keys sign, and the master gets it. */
-function force(net: SmallNetwork, plan: RedrawPlan, master = net.master): ForcedRedrawMessage {
+/** Both keys sign, and the master gets it. `mayFork`: whoever does it has read the dangers. */
+function force(net: SmallNetwork, plan: RedrawPlan, master = net.master, mayFork = false): void {
   const redraw = signedBy(plan.words, net.seat(master).keys, net.builder.recovery);
-  net.redraw(master, redraw);
-  return redraw;
+  net.redraw(master, redraw, mayFork);
+}
+
+/** Two of four cannot show that nothing was decided without them. */
+function forceAllTheSame(net: SmallNetwork, plan: RedrawPlan, master = net.master): void {
+  expect(plan.dangers.length).toBeGreaterThan(0);
+  force(net, plan, master, true);
 }
 
 function signedBy(words: Draft<ForcedRedrawMessage>, master: NodeKeys, recovery: NodeKeys) {
@@ -183,6 +189,14 @@ describe("a survey", () => {
     expect(survey(net)).toMatchObject({ refusal: "no member has answered" });
   });
 
+  test("names no more than a committee may have", () => {
+    const net = network(21);
+    expect(planOf(net).words.committee.length).toBe(20);
+    expect(survey(net, net.members)).toMatchObject({
+      refusal: "a committee has at most 20: name fewer",
+    });
+  });
+
   test("an answer that was not asked for, or that another signed, is none", () => {
     const net = network(4);
     const [liar] = net.members as [NodeId];
@@ -260,7 +274,7 @@ describe("four members with two gone", () => {
     net.crash(one);
     net.crash(two);
     const plan = planOf(net);
-    force(net, plan);
+    forceAllTheSame(net, plan);
     expect(net.run(20_000, isAt(net, 2))).toBe(true);
     expect(net.chainOf(net.master).blockHash).toBe(plan.words.carriedHash as BlockHash);
     // Those who were gone come back, and take it as it is.
@@ -277,7 +291,7 @@ describe("four members with two gone", () => {
     net.crash(two);
     net.propose(contractOf(2));
     net.run(50);
-    force(net, planOf(net));
+    forceAllTheSame(net, planOf(net));
     expect(net.run(20_000, isAt(net, 2))).toBe(true);
     const late = net.sent.filter(({ message }) => {
       return message.height === 2 && message.kind === "COMMIT" && message.attempt === 0;
@@ -290,7 +304,8 @@ describe("four members with two gone", () => {
     const net = network(4);
     const [one, two, three] = net.members as [NodeId, NodeId, NodeId];
     const first = planOf(net, [one, two]);
-    const second = planOf(net, [two, three]);
+    const other = planOf(net, [two, three]);
+    const second = { ...other, words: { ...other.words, attempt: first.words.attempt } };
     const { master, recovery } = net.builder;
     const at = (plan: RedrawPlan) => signedBy(plan.words, master, recovery);
     net.tamper = (_from, _to, message) => (message.kind === "CANDIDATE" ? undefined : message);
@@ -312,7 +327,7 @@ describe("a master that crashes in between", () => {
     net.crash(two);
     net.propose(contractOf(2));
     net.run(50);
-    force(net, planOf(net));
+    forceAllTheSame(net, planOf(net));
     net.run(1);
     const { disk } = net.seat(net.master);
     const written = disk.log.findIndex(({ kind }) => kind === "redraw");
@@ -335,7 +350,7 @@ describe("a master that crashes in between", () => {
     net.start(net.master);
     net.run(2000);
     net.propose(contractOf(3));
-    force(net, planOf(net));
+    forceAllTheSame(net, planOf(net));
     expect(net.run(30_000, isAt(net, 2))).toBe(true);
     expect(net.chainOf(net.master).core.scReal).toBe(2);
   });
@@ -359,7 +374,7 @@ test("a new term's master fetches the body of the hash that its redraw carries",
   net.run(10_000);
   const plan = planOf(net, undefined, heir);
   expect(plan.words.carriedHash).toBeDefined();
-  force(net, plan, heir);
+  forceAllTheSame(net, plan, heir);
   expect(net.run(20_000, isAt(net, 2))).toBe(true);
   expect(net.chainOf(heir).blockHash).toBe(plan.words.carriedHash as BlockHash);
   expect(net.chainOf(heir).core.term as number).toBe(1);

@@ -242,8 +242,8 @@ describe("a master that is lost for good", () => {
     net.crash(net.master);
     const heir = net.addMaster(keys, term);
     const good: LedgerRecord = {
-      ...{ kind: "SIGNATURE", signatureId: "redis/1", seq: 1, isWithdrawn: false },
-      ...{ applicationTag: "00".repeat(16), commitment: "11".repeat(32) as never },
+      ...{ kind: "SIGNATURE", signatureId: "redis/1", seq: 1, status: "published" },
+      ...{ version: 1, commitment: "11".repeat(32) as never },
     };
     const bad: LedgerRecord = { ...good, signatureId: "redis/2", seq: 7 };
     const records = [good, bad].map(encodeRecord);

@@ -26,6 +26,7 @@ import {
   MESSAGE_CODES,
   type MessageKind,
   type MessageOf,
+  QC_PURPOSES,
 } from "../../src/chain/message-types.ts";
 import { Prng, seed } from "../prng.ts";
 
@@ -96,11 +97,24 @@ class MessageMaker {
         const tip = { sealedHeight: this.prng.u32(), sealedHash: this.hex(32) };
         const prepared = this.maybe(() => this.prepared());
         const committed = this.maybe(() => this.committed());
-        return { nonce, ...tip, abandoned: this.prng.oneIn(2), prepared, committed };
+        const flags = { abandoned: this.prng.oneIn(2), remembers: this.prng.oneIn(2) };
+        const isPromised = this.prng.oneIn(2);
+        return {
+          nonce,
+          ...tip,
+          ...flags,
+          isPromised,
+          frozen: this.prng.below(65536),
+          prepared,
+          committed,
+        };
       }
       case "DIGEST_RESP":
         return { nonce, blockHash: this.hex(32), scdRoot: this.hex(32) };
-      case "QC_FETCH":
+      case "QC_FETCH": {
+        const purpose = QC_PURPOSES[this.prng.below(QC_PURPOSES.length)];
+        return { nonce, purpose, redrawn: this.prng.below(65536) };
+      }
       case "DIGEST_REQ":
         return { nonce };
       case "LINK_DOWN":

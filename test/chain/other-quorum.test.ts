@@ -4,6 +4,7 @@
  * export and the headers it serves would not verify.
  */
 import { expect, test } from "bun:test";
+import { KeyRing } from "../../src/chain/key-ring.ts";
 import type { View } from "../../src/chain/ledger-units.ts";
 import { createValidator } from "../../src/chain/participant.ts";
 import { takeRival } from "../../src/chain/sealing.ts";
@@ -26,7 +27,13 @@ function validatorAtTip() {
   const [keys] = builder.nodes.values();
   if (keys === undefined) throw new Error("the chain has members");
   return createValidator({
-    ...{ keys, crypto: builder.crypto, chain: tip, below: genesis, tipProof: block.proof },
+    ...{
+      keys: KeyRing.of(keys),
+      crypto: builder.crypto,
+      chain: tip,
+      below: genesis,
+      tipProof: block.proof,
+    },
     history: { at: () => block, find: () => block },
     ...{ log: [], checkpoint: undefined, wasWiped: false, checkPeriodMs: 60_000 },
   });

@@ -4,6 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import type { ChainState } from "../../src/chain/chain-state.ts";
+import { KeyRing } from "../../src/chain/key-ring.ts";
 import type { Height, NodeId, Signature } from "../../src/chain/ledger-units.ts";
 import type { LedgerMessage, SealMessage } from "../../src/chain/message-types.ts";
 import { createValidator, step } from "../../src/chain/participant.ts";
@@ -24,7 +25,11 @@ const { disk } = network.seat(first);
 /** The second of the line, which has heard nothing yet; what it is told, and what it then sends. */
 function secondNode() {
   const validator = createValidator({
-    ...{ keys: network.seat(second).keys, crypto: network.builder.crypto, chain: genesis },
+    ...{
+      keys: KeyRing.of(network.seat(second).keys),
+      crypto: network.builder.crypto,
+      chain: genesis,
+    },
     ...{ below: undefined, tipProof: undefined, history: disk, log: [], checkpoint: undefined },
     ...{ wasWiped: false, checkPeriodMs: 60_000 },
   });

@@ -28,6 +28,11 @@ import type { LedgerRecord } from "../../src/chain/record-types.ts";
 import { rotationHash } from "../../src/chain/registration.ts";
 import { ScdTree, signatureEntryId } from "../../src/chain/scd-tree.ts";
 import { hashOf } from "../../src/chain/sha256.ts";
+import {
+  BLINDING_BYTES,
+  signatureAt,
+  signatureCommitment,
+} from "../../src/chain/signature-entry.ts";
 import type { EpochSeconds } from "../../src/units.ts";
 import { ChainBuilder, sortedRecords, standInKeys } from "./chain-builder.ts";
 
@@ -99,48 +104,86 @@ describe("SIGNATURE", () => {
   const commitment = hashOf(Buffer.from("signature 1"));
   const signature = (change: object = {}): LedgerRecord => ({
     kind: "SIGNATURE",
-    signatureId: "postgres/1",
+    signatureId: "postgres-1",
     seq: 1,
-    applicationTag: "00112233445566778899aabbccddeeff",
+    version: 3,
+    status: "published",
     commitment,
-    isWithdrawn: false,
     ...change,
   });
   const builder = new ChainBuilder(standInKeys(24), 1);
   builder.add({ records: [signature()] });
-  const next = { seq: 2, commitment: hashOf(Buffer.from("signature 2")) };
+  const other = { commitment: hashOf(Buffer.from("signature 2")) };
+  const next = { seq: 2, version: 4, ...other };
+  const disabled = { seq: 2, status: "disabled" };
+  const decommissioned = { seq: 2, status: "decommissioned" };
   test.each([
-    ["a new one", signature({ signatureId: "redis/1" }), undefined],
+    ["a new one", signature({ signatureId: "redis-1" }), undefined],
     ["the next version", signature(next), undefined],
-    ["a withdrawal", signature({ ...next, isWithdrawn: true }), undefined],
+    ["disabling", signature(disabled), undefined],
+    ["decommissioning", signature(decommissioned), undefined],
     ["seq again", signature(), "record-rule"],
-    ["seq left out", signature({ seq: 3 }), "record-rule"],
-    ["a first one with seq 2", signature({ ...next, signatureId: "redis/1" }), "record-rule"],
+    ["seq left out", signature({ ...next, seq: 3 }), "record-rule"],
+    ["a first one with seq 2", signature({ ...next, signatureId: "redis-1" }), "record-rule"],
+    ["published as it is", signature({ seq: 2 }), "record-rule"],
+    ["other contents of the same version", signature({ seq: 2, ...other }), "record-rule"],
+    ["an older version", signature({ ...next, version: 2 }), "record-rule"],
+    ["disabling other contents", signature({ ...disabled, ...other }), "record-rule"],
+    ["disabling another version", signature({ ...disabled, version: 4 }), "record-rule"],
+    ["disabling nothing", signature({ ...disabled, seq: 1, signatureId: "a" }), "record-rule"],
     [
-      "a withdrawal of nothing",
-      signature({ signatureId: "redis/1", isWithdrawn: true }),
+      "decommissioning nothing",
+      signature({ ...decommissioned, seq: 1, signatureId: "a" }),
       "record-rule",
     ],
-    ["a short tag", signature({ ...next, applicationTag: "00" }), "record-schema"],
+    ["an unknown status", signature({ ...next, status: "enabled" }), "record-schema"],
+    ["a negative version", signature({ ...next, version: -1 }), "record-schema"],
     ["no commitment", signature({ ...next, commitment: "" }), "record-schema"],
     ["no name", signature({ ...next, signatureId: "" }), "record-schema"],
   ] as const)("%s", (_, record, fault) => {
     expect(faultOf(builder, record)).toBe(fault);
   });
 
-  test("it is in the SCD while in force, and withdrawn is for good", () => {
+  test("it is in the SCD while it may come back, and decommissioned is for good", () => {
     const chain = new ChainBuilder(standInKeys(25), 1);
-    const id = signatureEntryId("postgres/1");
-    chain.add({ records: [signature()] });
-    expect(chain.state.scd.find(id)?.bytes).toEqual(encodeRecord(signature()));
-    chain.add({ records: [signature(next)] });
-    expect(chain.state.scd.find(id)?.bytes).toEqual(encodeRecord(signature(next)));
-    chain.add({ records: [signature({ seq: 3, isWithdrawn: true })] });
-    expect(chain.state.scd.find(id)).toBeUndefined();
+    const add = (change: object): void => {
+      chain.add({ records: [signature(change)] });
+    };
+    const isHeld = (change: object): void => {
+      const { bytes } = chain.state.scd.find(signatureEntryId("postgres-1")) ?? {};
+      expect(bytes).toEqual(encodeRecord(signature(change)));
+    };
+    add({});
+    isHeld({});
+    add(disabled);
+    isHeld(disabled);
+    expect(faultOf(chain, signature({ seq: 3, status: "disabled" }))).toBe("record-rule");
+    add({ seq: 3 });
+    isHeld({ seq: 3 });
+    add({ ...disabled, seq: 4 });
+    add({ ...next, seq: 5 });
+    isHeld({ ...next, seq: 5 });
+    add({ ...next, seq: 6, status: "decommissioned" });
+    expect(signatureAt(chain.state.scd, "postgres-1")).toBeUndefined();
     expect(chain.state.core.scdRoot).toBe(ScdTree.EMPTY.root);
-    for (const seq of [1, 3, 4]) {
-      expect(faultOf(chain, signature({ seq }))).toBe("record-rule");
+    for (const seq of [1, 6, 7]) {
+      expect(faultOf(chain, signature({ seq, version: 9 }))).toBe("record-rule");
     }
+  });
+});
+
+describe("the commitment of a signature", () => {
+  const contents = Buffer.from('{"app_name":"app1"}');
+  const blinding = (byte: number) => new Uint8Array(BLINDING_BYTES).fill(byte);
+
+  test("is SHA-256 of tag, blinding and contents", () => {
+    const bytes = Buffer.concat([Buffer.from("abs/signature\0"), blinding(7), contents]);
+    expect(signatureCommitment(blinding(7), contents)).toBe(hashOf(bytes));
+  });
+
+  test("tells nothing to who has the contents and not the blinding", () => {
+    const [one, other] = [blinding(1), blinding(2)].map((b) => signatureCommitment(b, contents));
+    expect(one).not.toBe(other);
   });
 });
 
@@ -230,6 +273,20 @@ describe("KEY_ROTATE", () => {
     expect(nodeIdOf(rotated.fresh.signer.publicKey)).not.toBe(nodeId);
     const back = rotation(chain, nodeId, { seq: 2, ledgerPub: rotated.old.publicKey }).record;
     expect(faultOf(chain, back)).toBe("record-rule");
+  });
+
+  test("a certificate is renewed over the same keys as often as it runs out", () => {
+    const chain = new ChainBuilder(standInKeys(27), 4);
+    const [nodeId] = committeeOf(chain.state, 0 as Attempt) as [NodeId];
+    const { signer, vrf } = chain.keysOf(nodeId);
+    for (const seq of [1, 2, 3]) {
+      const certificate = hashOf(Buffer.from(`renewed ${seq}`));
+      const words = { ledgerPub: signer.publicKey, vrfPub: vrf.publicKey, certificate };
+      const signature = signer.sign(rotationHash(chain.state.chainId, nodeId, seq, words));
+      const signatures = { oldSignature: signature, newSignature: signature };
+      chain.add({ records: [{ kind: "KEY_ROTATE", nodeId, seq, ...words, ...signatures }] });
+      expect(chain.state.members.get(nodeId)?.keys.at(-1)?.certificate).toBe(certificate);
+    }
   });
 
   test("a key given up is nobody else's for ever", () => {

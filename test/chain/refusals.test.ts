@@ -46,8 +46,8 @@ function kindsIn(net: SmallNetwork, height: number): string[] {
 
 describe("items that spoil a block", () => {
   const signature = (id: string, seq: number): LedgerRecord => ({
-    ...{ kind: "SIGNATURE", signatureId: id, seq, isWithdrawn: false },
-    ...{ applicationTag: "00".repeat(16), commitment: "11".repeat(32) as never },
+    ...{ kind: "SIGNATURE", signatureId: id, seq, status: "published" },
+    ...{ version: 1, commitment: "11".repeat(32) as never },
   });
 
   test("one bad record among good ones and contracts leaves alone", () => {

@@ -7,6 +7,7 @@ import { draftBlock } from "../../src/chain/apply-block.ts";
 import { committeeHash } from "../../src/chain/certificate-codec.ts";
 import { committeeOf } from "../../src/chain/chain-state.ts";
 import { vrfAlpha } from "../../src/chain/choosing.ts";
+import { KeyRing } from "../../src/chain/key-ring.ts";
 import type { Attempt, NodeId } from "../../src/chain/ledger-units.ts";
 import { NO_HASH } from "../../src/chain/ledger-units.ts";
 import { justificationHash } from "../../src/chain/message-parts.ts";
@@ -76,7 +77,7 @@ test.each([
   const disk = new Disk(genesis);
   const base = { crypto, chain: genesis, below: undefined, tipProof: undefined, history: disk };
   const more = { log: [], wasWiped: false, checkpoint: undefined, checkPeriodMs: 60_000 };
-  const validator = createValidator({ keys: keysOf(3), ...base, ...more });
+  const validator = createValidator({ keys: KeyRing.of(keysOf(3)), ...base, ...more });
   const both = [candidate(0), candidate(1)];
   const hashes = both.map((message) => {
     const drafted = draftBlock(

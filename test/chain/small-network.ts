@@ -8,6 +8,8 @@ import { blockHashOf } from "../../src/chain/block-core.ts";
 import type { ChainState } from "../../src/chain/chain-state.ts";
 import { type ContractEntry, encodeContract } from "../../src/chain/contract-entry.ts";
 import type { NodeKeys } from "../../src/chain/crypto-interface.ts";
+import type { GenesisMember } from "../../src/chain/genesis.ts";
+import { KeyRing } from "../../src/chain/key-ring.ts";
 import type { BlockHash, Hash, Height, NodeId } from "../../src/chain/ledger-units.ts";
 import { decodeMessage, encodeMessage } from "../../src/chain/message-codec.ts";
 import { nodeIdOf } from "../../src/chain/message-signing.ts";
@@ -74,6 +76,8 @@ class Seat {
   readonly reports: string[] = [];
   clockOffset = 0;
   written = 0;
+  /** Of a node whose keys are rotated: more than one set. */
+  readonly ring: KeyRing;
   /** What its disk gives when the SCD is recomputed, where that is not what it should be. */
   found: { scdRoot?: Hash; damaged?: readonly Height[] } = {};
 
@@ -81,7 +85,9 @@ class Seat {
     readonly keys: NodeKeys,
     readonly isMaster: boolean,
     readonly masterTerm: MasterTermMessage | undefined = undefined,
-  ) {}
+  ) {
+    this.ring = KeyRing.of(keys);
+  }
 }
 
 /** What happens to a message on its way: undefined loses it. */
@@ -144,11 +150,11 @@ export class SmallNetwork {
     const seat = this.seat(nodeId);
     seat.life++;
     seat.timers.clear();
-    const { disk, keys } = seat;
+    const { disk, ring } = seat;
     const height = Math.max(0, ...disk.blocks.keys()) as Height;
     const genesis = this.builder.states[0] as ChainState;
     const config = {
-      keys,
+      keys: ring,
       crypto: this.builder.crypto,
       chain: disk.states.get(height) ?? genesis,
       below: height === 0 ? undefined : (disk.states.get((height - 1) as Height) ?? genesis),
@@ -158,7 +164,7 @@ export class SmallNetwork {
       checkpoint: this.checkpoint,
     };
     seat.participant = seat.isMaster
-      ? createMaster({ ...config, masterTerm: seat.masterTerm })
+      ? createMaster({ ...config, masterTerm: seat.masterTerm, mayHaveForgotten: wasWiped })
       : createValidator({ ...config, wasWiped, checkPeriodMs: 30_000 });
     this.push(nodeId, { kind: "start" }, 0);
   }
@@ -171,8 +177,29 @@ export class SmallNetwork {
     return nodeId;
   }
 
-  redraw(master: NodeId, redraw: ForcedRedrawMessage): void {
-    this.push(master, { kind: "redraw", redraw }, 0);
+  /** A node that the chain does not know yet. */
+  addNode(): GenesisMember & { readonly nodeId: NodeId } {
+    const words = this.builder.member(this.seats.size);
+    const nodeId = nodeIdOf(words.ledgerPub);
+    this.seats.set(nodeId, new Seat(this.builder.keysOf(nodeId), false));
+    this.start(nodeId);
+    return { ...words, nodeId };
+  }
+
+  /** Its disk is that of an earlier height again, as from a backup. */
+  putBack(nodeId: NodeId, height: Height): void {
+    this.crash(nodeId);
+    const { disk } = this.seat(nodeId);
+    for (const later of [...disk.blocks.keys()].filter((other) => other > height)) {
+      disk.blocks.delete(later);
+      disk.states.delete(later);
+    }
+    disk.log = [];
+    this.start(nodeId, true);
+  }
+
+  redraw(master: NodeId, redraw: ForcedRedrawMessage, mayFork = false): void {
+    this.push(master, { kind: "redraw", redraw, mayFork }, 0);
   }
 
   crash(nodeId: NodeId): void {

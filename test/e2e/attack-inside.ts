@@ -16,12 +16,22 @@ export async function fromInside(
   packets: readonly Uint8Array[],
   to: VmPlan,
 ): Promise<void> {
-  const namespace = namespaceOf(site.options.prefix, from.name);
   const link = { sourceMac: from.mac, destinationMac: to.mac };
+  const frames = packets.map((packet) => ethernet(link, packet));
+  await framesFromInside(site, from, frames);
+}
+
+/** As fromInside(), for whole frames. */
+export async function framesFromInside(
+  site: Site,
+  from: VmPlan,
+  frames: readonly Uint8Array[],
+): Promise<void> {
+  const namespace = namespaceOf(site.options.prefix, from.name);
   for (const [index, name] of interfacesIn(namespace)) {
     const socket = new PacketSocket(namespace, name);
-    for (let i = 0; i < packets.length; i++) {
-      socket.send(index, ethernet(link, packets[i] ?? new Uint8Array(0)));
+    for (let i = 0; i < frames.length; i++) {
+      socket.send(index, frames[i] ?? new Uint8Array(0));
       if (i % BURST === BURST - 1) await Bun.sleep(2);
     }
     socket.close();

@@ -6,120 +6,50 @@
  * checksum mended.
  */
 
-import { generateContractSecret, generateTag } from "../../src/agent/keys.ts";
+import { generateTag } from "../../src/agent/keys.ts";
 import type { Captured } from "../../src/lab/capture.ts";
 import { inject } from "../../src/lab/check.ts";
 import { waitFor } from "../../src/lab/command.ts";
 import { type AgentEvent, type FlowPattern, namesFlow } from "../../src/lab/event-reader.ts";
-import { internetChecksum, PROTOCOL } from "../../src/lab/frames.ts";
+import { internetChecksum, isPeerChannel, PROTOCOL } from "../../src/lab/frames.ts";
 import { startRedis, startSshd } from "../../src/lab/programs.ts";
 import type { Site } from "../../src/lab/site.ts";
-import type { Provisioning, RulePlan, Tenant } from "../../src/lab/tenant.ts";
-import { BRIDGE, ipBatch, namespaceOf, type VmPlan } from "../../src/lab/topology.ts";
-import {
-  APPS,
-  CLIENT,
-  OTHER,
-  openAgent,
-  openSite,
-  PORTS,
-  ROGUE,
-  SERVER,
-  tenantOf,
-} from "./harness.ts";
+import type { Provisioning } from "../../src/lab/tenant.ts";
+import { BRIDGE, ipBatch, namespaceOf } from "../../src/lab/topology.ts";
+import { type Attacked, openEnrolled, openProvisioned } from "./attack-tenants.ts";
+import type { Way } from "./enrolled-site.ts";
+import { CLIENT, PORTS, SERVER } from "./harness.ts";
 
-export const LIAR: VmPlan = {
-  name: "liar",
-  ipv4: "10.78.0.14",
-  ipv6: "fd78:ab5::14",
-  mac: "02:ab:0e:00:00:14",
-};
 /** The last acknowledgement of a connection follows the client's end. */
 const LAST_SEGMENT_MS = 100;
+/** An enrolled agent that has just started reads its chain first. */
+const REDIS_MS = 20_000;
 /** A port of the server that no rule opens. */
 export const CLOSED_PORT = 6_380;
 
-const SERVER_RULES: readonly RulePlan[] = [
-  rule("load-clients", "load", { group: "clients" }),
-  // Open to every VM of the tenant, so that the tag alone decides.
-  rule("redis-all", "redis", "any"),
-  rule("ssh-all", "ssh", "any"),
-  rule("ping-all", "ping", "any"),
-  { id: "load-out", direction: "out", app: "load", action: "allow" },
-];
-
-function rule(id: string, app: string, from: unknown): RulePlan {
-  const port = app === "load" ? "7000-7010" : PORTS[app as keyof typeof PORTS];
-  // Without the protocols the rule of ping would open every port to its tag.
-  const ping = { protocol: ["icmp", "icmpv6"] };
-  const to = app === "ping" ? ping : { protocol: app === "load" ? "udp" : "tcp", port };
-  return { id, direction: "in", from, app, action: "allow", to };
-}
-
-const ANYTHING: readonly RulePlan[] = ["in", "out"].map((direction) => ({
-  id: `anything-${direction}`,
-  direction,
-  action: "allow",
-}));
-
-/**
- * Believes that everybody is in quick mode, so that its agent asks no questions and seals anything.
- */
-function believesInQuick(truth: Provisioning): Provisioning {
-  const peers = truth["peers"] as readonly Provisioning[];
-  const node = truth["node"] as Provisioning;
-  return {
-    ...truth,
-    node: { ...node, mode: "quick" },
-    peers: peers.map((peer) => ({ ...peer, mode: "quick" })),
-  };
-}
-
-function claimsAllTags(truth: Provisioning): Provisioning {
-  return { ...truth, node: { ...(truth["node"] as Provisioning), tags: APPS } };
-}
-
-/** The tenant under attack and the other one. */
-export function attackTenants(): Tenant[] {
-  const victim = tenantOf(
-    [
-      openAgent(CLIENT, { groups: ["clients"] }),
-      openAgent(SERVER, { policy: { rules: SERVER_RULES } }),
-      openAgent(ROGUE, {
-        apps: [],
-        stage: "observe",
-        policy: { rules: ANYTHING },
-        lies: believesInQuick,
-      }),
-      openAgent(LIAR, { apps: ["ping"], policy: { rules: ANYTHING }, lies: claimsAllTags }),
-    ],
-    { contracts: [{ generation: 2 }] },
-  );
-  const server = { ...victim.peerEntry(SERVER.name), addresses: [SERVER.ipv4] };
-  const lies = (truth: Provisioning) => ({ ...truth, peers: [server] });
-  const stranger = openAgent(OTHER, { policy: { rules: ANYTHING }, lies });
-  return [victim, tenantOf([stranger], { name: "tenant-o" })];
-}
-
 /** Site, taps and attacker's tools in one. */
 export class AttackSite {
+  readonly site: Site;
   readonly bridge;
   readonly inside;
   /** Events of each agent before begin(). */
   readonly #marks = new Map<string, number>();
 
-  private constructor(readonly site: Site) {
+  private constructor(readonly attacked: Attacked) {
+    const { site } = attacked;
+    this.site = site;
     this.bridge = site.tapSwitch();
     this.inside = site.tapVm(SERVER.name);
   }
 
-  static async open(): Promise<AttackSite> {
-    const site = await openSite("attacks", attackTenants());
+  static async open(way: Way): Promise<AttackSite> {
+    const attacked = await (way === "provisioned" ? openProvisioned() : openEnrolled());
+    const { site } = attacked;
     const host = site.host(SERVER.name);
     await site.keep(startRedis(host, PORTS.redis));
     await site.keep(startRedis(host, CLOSED_PORT));
     await site.keep(startSshd(host, PORTS.ssh));
-    const attack = new AttackSite(site);
+    const attack = new AttackSite(attacked);
     await attack.warmUp();
     return attack;
   }
@@ -140,7 +70,7 @@ export class AttackSite {
     }
   }
 
-  async redisWorks(timeoutMs = 3_000): Promise<boolean> {
+  async redisWorks(timeoutMs = REDIS_MS): Promise<boolean> {
     const command = ["redis-cli", "-h", SERVER.ipv4, "PING"];
     const result = await this.site.run(CLIENT.name, command, { timeoutMs });
     await Bun.sleep(LAST_SEGMENT_MS);
@@ -156,7 +86,7 @@ export class AttackSite {
   /** A DATA frame of the client that the server has just taken; `text` is its payload. */
   async freshData(text: string): Promise<Captured> {
     await this.datagram(text);
-    await waitFor("the datagram", () => this.hasText(text) || undefined, 6_000);
+    await waitFor("the datagram", () => this.hasText(text) || undefined, 20_000);
     const found = this.dataFrom(CLIENT.name).find(({ bytes }) => hasWords(bytes, text));
     if (found === undefined) throw new Error("the datagram did not pass the switch");
     return found;
@@ -188,7 +118,7 @@ export class AttackSite {
         const found = texts.map((text) => frames.find(({ bytes }) => hasWords(bytes, text)));
         return found.every((frame) => frame !== undefined) ? found : undefined;
       };
-      return await waitFor("the datagrams at the switch", held, 3_000);
+      return await waitFor("the datagrams at the switch", held, 20_000);
     } finally {
       await ipBatch(flags, [`link set ${CLIENT.name} master ${BRIDGE}`]);
     }
@@ -206,7 +136,7 @@ export class AttackSite {
   /** Frames that the server's applications got from `source` since begin(). */
   delivered(source: string): Captured[] {
     return this.inside.frames().filter((frame) => {
-      return frame.direction === "received" && frame.source === source;
+      return frame.direction === "received" && frame.source === source && !isPeerChannel(frame);
     });
   }
 
@@ -240,30 +170,13 @@ export class AttackSite {
 
   /** The provisioning of a VM in which the tag of redis is one that nobody issued. */
   withGhostTag(vm: string): Provisioning {
-    const truth = this.#provisioningOf(vm);
+    const truth = this.attacked.fileOf(vm);
     const tags = truth["tags"] as readonly { readonly name: string; readonly tag: string }[];
     const drawn = generateTag();
     return {
       ...truth,
       tags: tags.map((tag) => (tag.name === "redis" ? { ...tag, tag: drawn } : tag)),
     };
-  }
-
-  /**
-   * The provisioning of a VM with the contracts' secrets as they are, or of a generation before.
-   */
-  withSecrets(vm: string, which: "current" | "old"): Provisioning {
-    const truth = this.#provisioningOf(vm);
-    if (which === "current") return truth;
-    const contracts = truth["contracts"] as readonly Provisioning[];
-    const old = () => ({ generation: 1, secret: generateContractSecret().secret });
-    return { ...truth, contracts: contracts.map((contract) => ({ ...contract, ...old() })) };
-  }
-
-  #provisioningOf(vm: string): Provisioning {
-    const tenant = this.site.options.tenants[0];
-    if (tenant === undefined) throw new Error("the attack site has a tenant");
-    return tenant.provisioningOf(vm);
   }
 
   /** Kills a VM's agent and starts it again, with another provisioning if one is given. */

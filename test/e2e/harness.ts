@@ -5,7 +5,6 @@
  * failure is the agent's. Namespaces begin with `abst-e2e-`.
  */
 import { resolve } from "node:path";
-import type { AgentStatus } from "../../src/lab/agents.ts";
 import { removeSite, Site, type SiteOptions } from "../../src/lab/site.ts";
 import {
   type AgentPlan,
@@ -119,24 +118,6 @@ export async function openSite(
   await removeSite(prefix, directory);
   const agents = BARE ? "none" : "run";
   return await Site.open({ prefix, directory, abs: ABS, tenants, agents, ...more });
-}
-
-/** Sum of an agent's drop counters, and their names, from `abs agent status`. */
-export function dropsOf(status: AgentStatus): Record<string, number> {
-  const drops: Record<string, number> = {};
-  collect(status["drops"], "", drops);
-  return drops;
-}
-
-function collect(value: unknown, path: string, into: Record<string, number>): void {
-  if (typeof value === "number") {
-    if (value !== 0) into[path] = value;
-    return;
-  }
-  if (typeof value !== "object" || value === null) return;
-  for (const [key, inner] of Object.entries(value)) {
-    collect(inner, path === "" ? key : `${path}.${key}`, into);
-  }
 }
 
 /** Prints a suite's seconds when it ends. */

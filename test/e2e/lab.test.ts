@@ -4,12 +4,14 @@
  */
 import { afterAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { runCommand, startBackground, waitFor } from "../../src/lab/command.ts";
+import { type CommandResult, runCommand, startBackground, waitFor } from "../../src/lab/command.ts";
 import { CHECKS } from "../../src/lab/story.ts";
 import { namespacesOf } from "../../src/lab/topology.ts";
 import { ABS, stopwatch } from "./harness.ts";
 
 const MINUTE_MS = 60_000;
+/** Until a lab is up, on a machine that has much else to do; 15 s on one that has not. */
+const UP_MS = 2 * MINUTE_MS;
 const NAME = "test-e2e";
 const DIRECTORY = `/run/abs-${NAME}`;
 const LOG = `/tmp/abs-${NAME}.log`;
@@ -23,29 +25,48 @@ afterAll(async () => {
 
 async function lab(command: string, ...more: readonly string[]) {
   return await runCommand([...ABS, "lab", command, "--name", NAME, ...more], {
-    timeoutMs: 2 * MINUTE_MS,
+    timeoutMs: 5 * MINUTE_MS,
   });
 }
 
-async function ledgerStatus(name: string): Promise<unknown> {
-  const words = ["ledger", "status", "--dir", `${DIRECTORY}/ledger/${name}`, "--output", "json"];
-  return JSON.parse((await runCommand([...ABS, ...words])).stdout);
+/** Typed on a machine of the lab. */
+async function typed(machine: string, ...words: string[]) {
+  return await lab("exec", machine, "--", "abs", ...words);
 }
 
-/** Command lines that name the lab's directory: agents, their guards, servers. */
+const FOLDER = "/var/lib/abs/agent";
+const MASTER_FOLDER = "/var/lib/abs/manager/ledgers/default";
+
+async function ledgerStatus(name: string): Promise<unknown> {
+  const folder = name === "manager" ? MASTER_FOLDER : FOLDER;
+  const asked = await typed(name, "ledger", "status", "--dir", folder, "--output", "json");
+  return JSON.parse(asked.stdout);
+}
+
+/** Command lines of what has folders of the lab mounted, or names them: agents, guards, servers. */
 function processesLeft(): string[] {
   return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map((pid) => commandLine(pid))
-    .filter((line) => line.includes(`${DIRECTORY}/`));
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((pid) => fileOf(pid, "mountinfo").includes(`/abs-${NAME}/`) || isNamed(pid))
+    .map((pid) => fileOf(pid, "cmdline").replaceAll("\0", " "));
 }
 
-function commandLine(pid: string): string {
+function isNamed(pid: string): boolean {
+  return fileOf(pid, "cmdline").includes(`${DIRECTORY}/`);
+}
+
+function fileOf(pid: string, name: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+    return readFileSync(`/proc/${pid}/${name}`, "utf8");
   } catch {
     return ""; // It has ended meanwhile.
   }
+}
+
+/** What `abs lab run --output json` printed; where the lab did not come up, why. */
+function storyOf({ stdout, stderr }: CommandResult) {
+  if (stdout === "") throw new Error(`no story: ${stderr.slice(-2_000)}`);
+  return JSON.parse(stdout);
 }
 
 async function expectNothingLeft(): Promise<void> {
@@ -57,23 +78,24 @@ async function expectNothingLeft(): Promise<void> {
 }
 
 test(
-  "the whole story passes within 60 s and leaves nothing behind",
+  "the whole story passes within 240 s and leaves nothing behind",
   async () => {
     const started = performance.now();
     const result = await lab("run", "--output", "json");
     const seconds = (performance.now() - started) / 1_000;
-    const story = JSON.parse(result.stdout);
+    expect(result.timedOut).toBe(false);
+    const story = storyOf(result);
     const failed = story.checks.filter((check: { passed: boolean }) => !check.passed);
     expect(failed).toEqual([]);
     expect(story.passed).toBe(CHECKS.length);
-    expect(CHECKS.length).toBeGreaterThanOrEqual(31);
+    expect(CHECKS.length).toBeGreaterThanOrEqual(37);
     expect(story.failed).toBe(0);
     expect(result.code).toBe(0);
     console.log(`  abs lab run: ${story.passed} checks in ${seconds.toFixed(1)} s`);
-    expect(seconds).toBeLessThan(60);
+    expect(seconds).toBeLessThan(240);
     await expectNothingLeft();
   },
-  3 * MINUTE_MS,
+  6 * MINUTE_MS,
 );
 
 test(
@@ -102,9 +124,11 @@ test(
       "manager",
     ]);
     expect(status.services.every((one: { running: boolean }) => one.running)).toBe(true);
-    for (const vm of ["web", "db", "rogue", "cache", "master"]) {
-      expect(await ledgerStatus(vm)).toMatchObject({ height: 1, quorum: 3, reachable: 4 });
+    for (const vm of ["web", "db", "rogue", "cache", "manager"]) {
+      expect(await ledgerStatus(vm)).toMatchObject({ committee: 4, quorum: 3, reachable: 4 });
     }
+    const agents = await typed("manager", "manager", "agents", "list", "--output", "json");
+    expect(JSON.parse(agents.stdout)).toHaveLength(5);
     expect((await lab("exec", "manager", "--", "true")).code).toBe(0);
     expect((await lab("exec", "web", "--", "sh", "-c", "exit 7")).code).toBe(7);
     expect((await lab("exec", "nobody", "--", "id")).code).not.toBe(0);
@@ -114,7 +138,7 @@ test(
     expect((await lab("down")).code).toBe(0);
     expect((await lab("status")).code).not.toBe(0);
   },
-  2 * MINUTE_MS,
+  5 * MINUTE_MS,
 );
 
 test(
@@ -126,21 +150,24 @@ test(
       if (["rogue", "cache"].includes(vm.name)) process.kill(vm.agentPid, "SIGKILL");
     }
     const isTold = async () =>
-      ((await ledgerStatus("master")) as { reachable: number }).reachable === 2 || undefined;
-    await waitFor("the silence of two", isTold, 15_000);
-    const file = `${DIRECTORY}/proposal.json`;
-    writeFileSync(file, JSON.stringify({ contracts: [], records: [] }));
-    const folder = ["--dir", `${DIRECTORY}/ledger/master`];
-    const proposed = await runCommand([...ABS, "ledger", "propose", file, ...folder]);
+      ((await ledgerStatus("manager")) as { reachable: number }).reachable === 2 || undefined;
+    await waitFor("the silence of two", isTold, MINUTE_MS);
+    writeFileSync(
+      `${DIRECTORY}/manager/lib/proposal.json`,
+      JSON.stringify({ contracts: [], records: [] }),
+    );
+    const folder = ["--dir", MASTER_FOLDER];
+    const file = "/var/lib/proposal.json";
+    const proposed = await typed("manager", "ledger", "propose", file, ...folder);
     const why = "3 of 4 validators must agree, and the master hears 2";
     expect(proposed.stdout).toBe(`proposed; ${why}\n`);
-    const create = ["ledger", "contract", "create", "--wait", "1", ...folder];
-    const refused = await runCommand([...ABS, ...create]);
+    const create = ["contract", "create", "--wait", "1", ...folder];
+    const refused = await typed("manager", "ledger", ...create);
     expect([refused.code, refused.stderr.replace(/\s+/g, " ").includes(why)]).toEqual([1, true]);
     expect((await lab("down")).code).toBe(0);
     await expectNothingLeft();
   },
-  MINUTE_MS,
+  3 * MINUTE_MS,
 );
 
 const signals = [
@@ -157,11 +184,11 @@ test.each([...signals])(
       moment === "the story runs"
         ? existsSync(`${DIRECTORY}/lab.json`)
         : namespacesOf(`abs-${NAME}-`).length > 0;
-    await waitFor(moment, () => isThere() || undefined, 30_000);
+    await waitFor(moment, () => isThere() || undefined, UP_MS);
     expect(await running.stop(signal, 20_000)).toBe(code);
     await expectNothingLeft();
   },
-  MINUTE_MS,
+  3 * MINUTE_MS,
 );
 
 test(
@@ -169,14 +196,14 @@ test(
   async () => {
     for (const next of ["down", "up"]) {
       const running = startBackground([...ABS, "lab", "run", "--name", NAME], { logFile: LOG });
-      await waitFor("the story", () => existsSync(`${DIRECTORY}/lab.json`) || undefined, 30_000);
+      await waitFor("the story", () => existsSync(`${DIRECTORY}/lab.json`) || undefined, UP_MS);
       await running.stop("SIGKILL");
       expect((await lab(next)).code).toBe(0);
       if (next === "up") expect((await lab("down")).code).toBe(0);
       await expectNothingLeft();
     }
   },
-  2 * MINUTE_MS,
+  8 * MINUTE_MS,
 );
 
 test(

@@ -2,6 +2,7 @@
  * Agents that run the nodes of their tenant's ledger: contracts come from it, its changes move
  * running sessions without losing a packet, and its own connections pass the data plane while
  * nobody else's do. docs/provisioning.md "With a ledger", docs/wire.md "Lifetimes".
+ * The master is one without a manager; where that is the master, updates.test.ts changes contracts.
  */
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";

@@ -3,9 +3,11 @@
  * delivered + counted at the generator's own port, and no drop counter of `abs` moved (issue "Tests
  * beside the unit tests"). Where the kernel dropped, the turn does not count and is repeated.
  */
+
+import { dropsOf } from "../../src/lab/agent-drops.ts";
 import { waitFor } from "../../src/lab/command.ts";
 import type { Site } from "../../src/lab/site.ts";
-import { BARE, dropsOf, UDP_LOAD } from "./harness.ts";
+import { BARE, UDP_LOAD } from "./harness.ts";
 
 export interface LoadPlan {
   readonly kind: "send" | "first";

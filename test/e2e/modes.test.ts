@@ -1,7 +1,7 @@
 /**
  * The other ways to carry and to judge: carrier `udp`, quick mode, VLANs, confidential contracts, a
  * TAP inside, and the MTU to the byte. design/wire.md "Carriers", design/agent.md "Modes and
- * stages".
+ * stages". What a manager gives (carrier, contracts, mode) is tried with its agents too.
  */
 import { afterAll, afterEach, expect, test } from "bun:test";
 import { INSIDE_INTERFACE } from "../../src/lab/agents.ts";
@@ -11,6 +11,7 @@ import { waitFor } from "../../src/lab/command.ts";
 import {
   ethernet,
   isNeighbourDiscovery,
+  isPeerChannel,
   PROTOCOL,
   TCP_FLAG,
   type TransportFields,
@@ -27,6 +28,7 @@ import {
   type VmPlan,
 } from "../../src/lab/topology.ts";
 import { barePackets } from "./attack-frames.ts";
+import { openSiteBy, WAYS } from "./enrolled-site.ts";
 import {
   BARE,
   CLIENT,
@@ -39,6 +41,8 @@ import {
 } from "./harness.ts";
 
 const MINUTE_MS = 60_000;
+/** Of a test that opens several. */
+const SITES_MS = 4 * MINUTE_MS;
 const CARRIER_PORT = 6_253;
 const INSIDE = BARE ? VM_INTERFACE : INSIDE_INTERFACE;
 const done = stopwatch("e2e modes");
@@ -52,27 +56,27 @@ afterAll(done);
 
 async function redisWorks(open: Site, address: string): Promise<void> {
   const redis = ["redis-cli", "-h", address];
-  const set = await open.run("client", [...redis, "SET", "key", "value"], { timeoutMs: 5_000 });
+  const set = await open.run("client", [...redis, "SET", "key", "value"], { timeoutMs: 20_000 });
   expect(set.stdout.trim()).toBe("OK");
-  const get = await open.run("client", [...redis, "GET", "key"], { timeoutMs: 5_000 });
+  const get = await open.run("client", [...redis, "GET", "key"], { timeoutMs: 20_000 });
   expect(get.stdout.trim()).toBe("value");
 }
 
 /** One ping of `size` bytes of payload; what it printed, both outputs. */
 async function ping(open: Site, size: number, more: readonly string[] = []): Promise<string> {
   const command = ["ping", "-n", "-c", "1", "-W", "1", "-s", String(size), ...more];
-  const result = await open.run("client", [...command, SERVER.ipv4], { timeoutMs: 4_000 });
+  const result = await open.run("client", [...command, SERVER.ipv4], { timeoutMs: 20_000 });
   return `${result.stdout}${result.stderr}`;
 }
 
-/** IP packets between client and server that the switch saw while `work` ran. */
+/** IP packets between client and server but the peer channel's, as the switch saw them. */
 async function atSwitch(open: Site, work: () => Promise<void>) {
   const tap = open.tapSwitch();
   await work();
   const ours = [CLIENT, SERVER].flatMap((vm) => [vm.ipv4, vm.ipv6]);
   const between = tap.frames().filter((frame) => {
     const isBetween = ours.includes(frame.source ?? "") && ours.includes(frame.destination ?? "");
-    return isBetween && !isNeighbourDiscovery(frame);
+    return isBetween && !isNeighbourDiscovery(frame) && !isPeerChannel(frame);
   });
   tap.close();
   return between;
@@ -152,12 +156,12 @@ function mssOf(segment: Uint8Array): number {
   return 0;
 }
 
-test(
-  "carrier udp: Redis and 20 MB of HTTP, IPv4 and IPv6",
-  async () => {
+test.each(WAYS)(
+  "%s agents, carrier udp: Redis and 20 MB of HTTP, IPv4 and IPv6",
+  async (way) => {
     const carrier = "udp";
     const agents = [openAgent(CLIENT, { carrier }), openAgent(SERVER, { carrier })];
-    site = await openSite("modes", [tenantOf(agents)]);
+    site = await openSiteBy(way, "modes", tenantOf(agents));
     const open = site;
     await open.keep(startRedis(open.host("server"), PORTS.redis));
     const seen = await atSwitch(open, async () => {
@@ -177,21 +181,21 @@ test(
       expect(result.stdout).toBe(String(20 << 20));
     }
   },
-  MINUTE_MS,
+  SITES_MS,
 );
 
-test(
-  "confidential: the payload cannot be read on the switch; integrity: it can",
-  async () => {
+test.each(WAYS)(
+  "%s agents, confidential: the payload cannot be read on the switch; integrity: it can",
+  async (way) => {
     for (const protection of ["confidential", "integrity"] as const) {
       const agents = [openAgent(CLIENT), openAgent(SERVER)];
-      site = await openSite("modes", [tenantOf(agents, { contracts: [{ protection }] })]);
+      site = await openSiteBy(way, "modes", tenantOf(agents, { contracts: [{ protection }] }));
       const open = site;
       await open.keep(startRedis(open.host("server"), PORTS.redis));
       const secret = "a-word-that-is-not-for-everybody";
       const seen = await atSwitch(open, async () => {
         const command = ["redis-cli", "-h", SERVER.ipv4, "SET", "key", secret];
-        const result = await open.run("client", command, { timeoutMs: 5_000 });
+        const result = await open.run("client", command, { timeoutMs: 20_000 });
         expect(result.stdout.trim()).toBe("OK");
       });
       const readable = seen.some((frame) => Buffer.from(frame.bytes).includes(secret));
@@ -199,7 +203,7 @@ test(
       await open.close();
     }
   },
-  MINUTE_MS,
+  SITES_MS,
 );
 
 const algorithms = [
@@ -207,23 +211,24 @@ const algorithms = [
   { algorithm: "chacha20-poly1305", hash: "blake2s" },
   { algorithm: "chacha20-poly1305", hash: "blake2b" },
 ];
-test(
-  "each algorithm and hash of the contracts carries Redis",
-  async () => {
-    for (const contract of algorithms) {
+test.each(WAYS)(
+  "%s agents, each algorithm and hash of the contracts carries Redis",
+  async (way) => {
+    // A manager hands terms on as they are: one of them is enough.
+    for (const contract of way === "enrolled" ? algorithms.slice(-1) : algorithms) {
       const agents = [openAgent(CLIENT), openAgent(SERVER)];
-      site = await openSite("modes", [tenantOf(agents, { contracts: [contract] })]);
+      site = await openSiteBy(way, "modes", tenantOf(agents, { contracts: [contract] }));
       await site.keep(startRedis(site.host("server"), PORTS.redis));
       await redisWorks(site, SERVER.ipv4);
       await site.close();
     }
   },
-  MINUTE_MS,
+  SITES_MS,
 );
 
-test(
-  "quick mode: the tenant is enough, any payload passes, bare packets do not",
-  async () => {
+test.each(WAYS)(
+  "%s agents, quick mode: the tenant is enough, any payload passes, bare packets do not",
+  async (way) => {
     const rules = ["in", "out"].map((direction) => ({
       id: `any-${direction}`,
       direction,
@@ -231,11 +236,11 @@ test(
     }));
     const quick = { mode: "quick", policy: { rules } } as const;
     const tenant = tenantOf([openAgent(CLIENT, quick), openAgent(SERVER, quick)]);
-    site = await openSite("modes", [tenant]);
+    site = await openSiteBy(way, "modes", tenant);
     // A port that no signature names.
     await site.keep(startRedis(site.host("server"), 9_999));
     const redis = ["redis-cli", "-h", SERVER.ipv4, "-p", "9999", "PING"];
-    const result = await site.run("client", redis, { timeoutMs: 5_000 });
+    const result = await site.run("client", redis, { timeoutMs: 20_000 });
     expect(result.stdout.trim()).toBe("PONG");
     expect(await ping(site, 56)).toContain("1 received");
     if (BARE) return;
@@ -243,10 +248,10 @@ test(
     inject(site, "server", barePackets(CLIENT, 20_020));
     const events = site.agent("server").events;
     const untagged = () => events.all().find((event) => event.reason === "untagged");
-    await waitFor("the bare packets to be refused", untagged, 3_000);
+    await waitFor("the bare packets to be refused", untagged, 20_000);
     expect(tap.frames().filter((frame) => frame.sourcePort === 20_020)).toEqual([]);
   },
-  MINUTE_MS,
+  SITES_MS,
 );
 
 test(
@@ -269,14 +274,14 @@ test(
       sourcePort: 20_000,
       destinationPort: 7_002,
     });
-    const request = await waitFor("the datagram", () => arrived(server, there.source)[0], 6_000);
+    const request = await waitFor("the datagram", () => arrived(server, there.source)[0], 20_000);
     expect(request).toMatchObject({ vlans: [100], sourcePort: 20_000, destinationPort: 7_002 });
     sendTagged(open, SERVER, CLIENT, [100], {
       ...back,
       sourcePort: 7_002,
       destinationPort: 20_000,
     });
-    const reply = await waitFor("the answer", () => arrived(client, back.source)[0], 6_000);
+    const reply = await waitFor("the answer", () => arrived(client, back.source)[0], 20_000);
     expect(reply).toMatchObject({ vlans: [100], sourcePort: 7_002, destinationPort: 20_000 });
     const seen = bridge.frames().filter((frame) => frame.destination?.startsWith("10.79.0."));
     expect(seen.length).toBeGreaterThan(0);

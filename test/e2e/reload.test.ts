@@ -1,7 +1,8 @@
 /**
  * A running agent takes updates under load: no packet is lost, every verdict is that of the
  * snapshot it was made under, and what is broken changes nothing. design/agent.md "Policy";
- * src/agent/updates.ts. Without agents (ABS_E2E=bare) the same traffic runs alone.
+ * src/agent/updates.ts. Without agents (ABS_E2E=bare) the same traffic runs alone. This is
+ * about files: where a manager gives the updates, updates.test.ts has the same.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { generateKeyPair } from "../../src/agent/keys.ts";

@@ -12,7 +12,7 @@ export type AgentEvent = { readonly event: string } & Readonly<Record<string, un
 
 const AGENT = join(import.meta.dir, "takeover-agent.ts");
 export const VM_MAC = "02:00:00:00:09:02";
-const WAIT_MS = 5_000;
+const WAIT_MS = 30_000;
 const POLL_MS = 5;
 
 let beds = 0;

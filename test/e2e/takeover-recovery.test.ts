@@ -3,7 +3,7 @@
  * guard's own death, `onStop: closed`, resuming. Everything that the VM had comes back the same.
  */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { Bed, VM_MAC, waitFor } from "./takeover-bed.ts";
 
 setDefaultTimeout(60_000);
@@ -208,6 +208,24 @@ describe("the guard", () => {
     agent.kill();
     await agent.process.exited;
     rmSync(bed.stateDir, { recursive: true });
+    waitFor("the interface to be back", () => bed.interfaces().includes("eth0"));
+    waitFor("its addresses to be back", () => bed.configuration("eth0") === before);
+  });
+
+  test.each(["open", "closed"] as const)("outlives a damaged state file, %s", async (onStop) => {
+    const before = bed.configuration("eth0");
+    const agent = bed.start({ onStop }, true);
+    await agent.event("following");
+    const path = `${bed.stateDir}/takeover.json`;
+    truncateSync(path, 100);
+    agent.kill();
+    await agent.process.exited;
+    waitFor("the file to be put aside", () => existsSync(`${path}.damaged`));
+    if (onStop === "closed") {
+      waitFor("the file to be whole again", () => statSync(path).size > 100);
+      expect(bed.interfaces()).not.toContain("eth0");
+      expect((await bed.restore())["any"]).toBe(true);
+    }
     waitFor("the interface to be back", () => bed.interfaces().includes("eth0"));
     waitFor("its addresses to be back", () => bed.configuration("eth0") === before);
   });

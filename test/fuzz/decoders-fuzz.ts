@@ -14,6 +14,7 @@ import { REFUSALS } from "../../src/session/refusals.ts";
 import { documentTargets, FUZZ_FOLDER } from "./document-targets.ts";
 import type { DecoderTarget } from "./fuzz-target.ts";
 import { memoryTargets } from "./memory-targets.ts";
+import { openflowTarget } from "./openflow-target.ts";
 import { Prng, seedOfRun } from "./prng.ts";
 import { puntTarget } from "./punt-target.ts";
 import { WireFuzz } from "./wire-fuzz.ts";
@@ -166,7 +167,7 @@ class Shares {
 function targets(): DecoderTarget[] {
   const example = join(import.meta.dir, "../../examples/web.yaml");
   const punts = puntTarget(readFileSync(example, "utf8"), example);
-  return [...documentTargets(), ...memoryTargets(), punts];
+  return [...documentTargets(), ...memoryTargets(), punts, openflowTarget()];
 }
 
 function rarestRefusal(wire: WireFuzz): number {

@@ -225,6 +225,10 @@ function readTransport(rest: Reader, packet: ParsedPacket, protocol: number): vo
   if (protocol === 6) readTcp(rest, packet);
   else if (protocol === 17) readUdp(rest, packet);
   else if (protocol === (packet.ipVersion === 4 ? 1 : 58)) readIcmp(rest, packet);
+  else if ([33, 132, 136].includes(protocol) && rest.left >= 4) {
+    packet.sourcePort = rest.u16(0);
+    packet.destinationPort = rest.u16(2);
+  }
 }
 
 const VALID_TCP_FLAGS = ["S", "SU", "SA", "R", "RA", "FA", "FAU", "A", "AU"];

@@ -216,7 +216,7 @@ test.each(OPTIONS.map((words) => [words.join(" "), words] as const))(
     const ran = await abs(
       ...["ledger", "contract", "create", "--dir", site.folder(MASTER), ...words],
     );
-    expect([ran.exitCode, ran.stdout]).toEqual([1, ""]);
+    expect([ran.exitCode, ran.stdout]).toEqual([2, ""]);
     expect(ran.stderr).toContain("→");
     expect(await site.status(MASTER)).toMatchObject({ waiting: 0 });
   },

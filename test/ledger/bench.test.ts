@@ -23,7 +23,8 @@ const NAMES = [
 ];
 
 test("abs bench ledger measures real processes and leaves nothing behind", async () => {
-  const short = ["--turns", "1", "--seconds", "1", "--catch-up", "50", "--start", "100"];
+  const times = ["--turns", "1", "--seconds", "1", "--warm", "1"];
+  const short = [...times, "--catch-up", "50", "--start", "100"];
   const words = ["bench", "ledger", "--validators", "1", ...short, "--dir", dir];
   const ran = await abs(...words, "--output", "json");
   expect([ran.exitCode, ran.exitCode === 0 ? "" : ran.stderr]).toEqual([0, ""]);

@@ -101,13 +101,18 @@ test(
   PATIENCE_MS,
 );
 
+const SIGNATURE = {
+  ...{ kind: "SIGNATURE", signature_id: "app1", seq: 1, version: 4, status: "published" },
+  commitment: "5a".repeat(32),
+};
+
 /** In one block, from a file. */
 async function proposeMany(count: number): Promise<void> {
   const now = Math.floor(Date.now() / 1000);
   const life = { scLifetime: now + 10_000, keyregen: now + 5000 } as Partial<ContractEntry>;
   const contracts = Array.from({ length: count }, (_, i) => contractJson(contractOf(i, life)));
   const file = join(site.dir, "proposal.json");
-  writeFileSync(file, JSON.stringify({ contracts, records: [] }));
+  writeFileSync(file, JSON.stringify({ contracts, records: [SIGNATURE] }));
   const proposed = await abs("ledger", "propose", file, "--dir", site.folder(MASTER));
   expect([proposed.stdout, proposed.stderr, proposed.exitCode]).toEqual(["proposed\n", "", 0]);
 }
@@ -137,6 +142,7 @@ test(
     expect(blocks.every((block) => block.votes >= 3)).toBe(true);
     const members = await absJson<{ is_effective: boolean }[]>("ledger", "members", ...place);
     expect(members.map((member) => member.is_effective)).toEqual([true, true, true, true]);
+    expect(await absJson<unknown[]>("ledger", "signatures", ...place)).toEqual([SIGNATURE]);
     const shown = await abs("ledger", "show", "1", ...place);
     expect(JSON.parse(shown.stdout)).toMatchObject({ height: 1 });
     // One flipped bit somewhere in the middle.

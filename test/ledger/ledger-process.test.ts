@@ -4,7 +4,6 @@
  */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromHex } from "../../src/bytes.ts";
@@ -23,10 +22,11 @@ import { LedgerProcess, type ProcessOptions } from "../../src/node/ledger-proces
 import { epochNow } from "../../src/node/ledger-runner.ts";
 import { fileIn, loadCertificate } from "../../src/node/node-folder.ts";
 import { drawSecrets, keysOfSecrets, loadKeys, type OwnKeys } from "../../src/node/node-keys.ts";
-import { peerNoise } from "../../src/node/peer-noise-ik.ts";
+import { onlyKey, peerNoise } from "../../src/node/peer-noise-ik.ts";
 import { EventLog } from "../../src/observe/event-log.ts";
 import { PeerChannel } from "../../src/peer/peer-channel.ts";
 import { contractOf } from "../chain/chain-builder.ts";
+import { freePorts } from "../free-port.ts";
 import { Prng } from "../prng.ts";
 import { MemoryJournal } from "./memory-journal.ts";
 
@@ -34,17 +34,9 @@ setDefaultTimeout(60_000);
 
 const NAMES = ["web1", "web2", "app1", "db1"];
 const dir = mkdtempSync(join(tmpdir(), "abs-ledger-"));
-const events = new EventLog(join(dir, "events"));
+const events = new EventLog(join(dir, "events"), { role: "validator" });
 const journals = new Map<string, MemoryJournal>();
 const running = new Map<string, LedgerProcess>();
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 function member(name: string, port: number): FirstMember {
   return { name, host: "127.0.0.1", port, vcpu: 2, ramMib: 4096, securityScore: 50 };
@@ -68,7 +60,7 @@ async function start(name: string): Promise<LedgerProcess> {
 }
 
 beforeAll(async () => {
-  const ports = await Promise.all(Array.from({ length: 5 }, freePort));
+  const ports = await freePorts(5);
   initLedger({
     dir,
     tenant: "test",
@@ -147,7 +139,7 @@ function newcomer(): { readonly channel: PeerChannel; readonly keys: OwnKeys } {
   const channel = new PeerChannel({
     // Before every id, so that it is the one who calls.
     ...{ self: "", listen: { host: "127.0.0.1", port: 0 }, random: kernelRandom },
-    noise: peerNoise(certificate.chainId, keys.session),
+    noise: peerNoise(certificate.chainId, onlyKey(keys.session)),
     realm: new Uint8Array(32),
     certificate: encodeSignedCertificate(signed),
     authenticate: (bytes) => {

@@ -1,6 +1,7 @@
 /** The runner: what is written before it is sent, one event at a time, a disk that fails. */
 import { afterEach, expect, setSystemTime, test } from "bun:test";
 import type { ChainState } from "../../src/chain/chain-state.ts";
+import { KeyRing } from "../../src/chain/key-ring.ts";
 import type { NodeId } from "../../src/chain/ledger-units.ts";
 import { createValidator } from "../../src/chain/participant.ts";
 import { LedgerRunner } from "../../src/node/ledger-runner.ts";
@@ -33,7 +34,11 @@ function setUp() {
   };
   journal.onSync = () => trace.push("synced");
   const participant = createValidator({
-    ...{ keys: network.seat(self).keys, crypto: network.builder.crypto, history: journal.history },
+    ...{
+      keys: KeyRing.of(network.seat(self).keys),
+      crypto: network.builder.crypto,
+      history: journal.history,
+    },
     ...{ ...journal.contents(), checkpoint: undefined, wasWiped: false, checkPeriodMs: 60_000 },
   });
   const failures: unknown[] = [];

@@ -4,12 +4,13 @@
  * be wrapped (strace, faketime, ip netns exec); what it told is read from its event file.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ContractEntry, contractJson } from "../../src/chain/contract-entry.ts";
 import { propose } from "../../src/node/control-server.ts";
+import { COMPILER_SETTINGS } from "../../src/validator/compiler-settings.ts";
 import { contractOf } from "../chain/chain-builder.ts";
+import { freePorts } from "../free-port.ts";
 
 export const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 export const MASTER = "master";
@@ -44,17 +45,6 @@ export async function absJson<T>(...args: readonly string[]): Promise<T> {
   const ran = await abs(...args, "--output", "json");
   if (ran.exitCode !== 0) throw new Error(`abs ${args.join(" ")}: ${ran.stderr}`);
   return JSON.parse(ran.stdout) as T;
-}
-
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    ports.push((server.address() as { port: number }).port);
-  }
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 export type Status = {
@@ -148,7 +138,9 @@ export class LedgerSite {
     const errors = Bun.file(join(this.dir, `${name}.errors`));
     const words = [...wrapper, process.execPath, MAIN, ...command, ...place, ...options];
     const child = Bun.spawn(words, {
-      ...{ stdout: "ignore", stderr: errors, env: { ...process.env, ...env } },
+      ...{ stdout: "ignore", stderr: errors },
+      // What it would begin itself anew with: from source that is half a second at each start.
+      env: { ...process.env, ...COMPILER_SETTINGS, ...env },
     });
     this.running.set(name, { child, isWrapped: wrapper.length > 0 });
   }

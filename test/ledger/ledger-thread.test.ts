@@ -18,7 +18,8 @@ import { epochNow } from "../../src/node/ledger-runner.ts";
 import { fileIn } from "../../src/node/node-folder.ts";
 import type { ScdContract } from "../../src/node/scd-watch.ts";
 import { openJournal } from "../../src/node/store-journal.ts";
-import type { AbsEvent, EventLog } from "../../src/observe/event-log.ts";
+import type { EventLog } from "../../src/observe/event-log.ts";
+import type { AbsEvent } from "../../src/observe/event-record.ts";
 import type { EpochSeconds } from "../../src/units.ts";
 import { contractOf, scIdOf } from "../chain/chain-builder.ts";
 
@@ -73,10 +74,16 @@ class Seams implements LedgerSeams {
   contracts: readonly ScdContract[] = [];
   readonly passed: string[] = [];
   readonly admitted: string[] = [];
+  readonly signed: string[] = [];
   lostCount = 0;
 
   changed(contracts: readonly ScdContract[]): void {
     this.contracts = contracts;
+  }
+  revoked(): void {}
+  discovered(): void {}
+  signatures(ids: readonly string[]): void {
+    this.signed.push(...ids);
   }
   async pass({ host, port }: { readonly host: string; readonly port: number }): Promise<boolean> {
     this.passed.push(`${host}:${port}`);
@@ -122,8 +129,13 @@ test("contracts reach the agent as blocks are sealed, older generations with the
   const now = epochNow();
   const later = (now + 100_000) as typeof now;
   const contract = contractOf(1, { scLifetime: later, keyregen: later });
-  await propose(control, { contracts: [contractJson(contract)], records: [] });
+  const signature = recordJson({
+    ...{ kind: "SIGNATURE", signatureId: "app1", seq: 1, version: 1, status: "published" },
+    commitment: "cd".repeat(32) as typeof contract.secretCommitment,
+  });
+  await propose(control, { contracts: [contractJson(contract)], records: [signature] });
   await until("the contract", () => seams.contracts[0]?.entry?.generation === 1);
+  await until("news of the signature", () => seams.signed.includes("app1"));
   const { scId, keyregen } = contract;
   const secretCommitment = "ab".repeat(32) as typeof contract.secretCommitment;
   const update = { scId, seq: 1, active: false, generation: 2, secretCommitment, keyregen };

@@ -49,7 +49,7 @@ test("a node whose chain conflicts with it does not start, and one that is odd i
   try {
     const run = ["validator", "run", "--dir", site.folder("web1"), "--checkpoint"];
     const odd = await abs(...run, "7");
-    expect([odd.exitCode, odd.stderr.includes("OPTION_INVALID")]).toEqual([1, true]);
+    expect([odd.exitCode, odd.stderr.includes("OPTION_INVALID")]).toEqual([2, true]);
     const ran = await abs(...run, `0:${"a".repeat(64)}`);
     expect([ran.exitCode, ran.stdout]).toEqual([1, ""]);
     expect(ran.stderr).toContain("CHECKPOINT_CONFLICT");

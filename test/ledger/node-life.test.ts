@@ -6,6 +6,7 @@
 import { expect, test } from "bun:test";
 import type { ChainState } from "../../src/chain/chain-state.ts";
 import { encodeContract } from "../../src/chain/contract-entry.ts";
+import { KeyRing } from "../../src/chain/key-ring.ts";
 import type { Height, NodeId } from "../../src/chain/ledger-units.ts";
 import type { Master } from "../../src/chain/master-state.ts";
 import { type JournalCondition, SOUND } from "../../src/node/ledger-journal.ts";
@@ -28,7 +29,11 @@ function lifeOf(role: "master" | "validator", conditions: readonly JournalCondit
   const journals: MemoryJournal[] = [];
   const life = new NodeLife({
     ...{ role, genesis, crypto: network.builder.crypto, file: "none", checkPeriodMs: 50 },
-    ...{ keys: network.seat(nodeId).keys, masterTerm: undefined, checkpoint: undefined },
+    ...{
+      keys: KeyRing.of(network.seat(nodeId).keys),
+      masterTerm: undefined,
+      checkpoint: undefined,
+    },
     hasRun: () => true,
     openJournal: () => {
       const journal = new MemoryJournal(genesis);

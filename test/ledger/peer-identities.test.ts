@@ -87,6 +87,7 @@ function identities(state: ChainState = chain, now = NOW): PeerIdentities {
 }
 
 const at = (seconds: number): EpochSeconds => (NOW + seconds) as EpochSeconds;
+const OTHER_ID = "0f".repeat(16) as NodeId;
 const cases: readonly {
   readonly name: string;
   readonly shown: SignedCertificate;
@@ -127,6 +128,20 @@ const cases: readonly {
     is: newcomer.nodeId,
   },
   {
+    name: "rotated keys of a node that this chain does not know, by the master's word",
+    shown: issued({ ...certificateOf(newcomer, { chainId, seq: 1 }), nodeId: OTHER_ID }),
+    keys: newcomer,
+    is: OTHER_ID,
+  },
+  {
+    name: "rotated keys by their own word",
+    shown: signCertificate(
+      { ...certificateOf(newcomer, { chainId, seq: 1 }), nodeId: OTHER_ID },
+      newcomer.ledger.signer,
+    ),
+    keys: newcomer,
+  },
+  {
     name: "a newcomer who signed for itself",
     shown: signCertificate(certificateOf(newcomer, { chainId }), newcomer.ledger.signer),
     keys: newcomer,
@@ -158,6 +173,21 @@ const cases: readonly {
 test.each(cases)("$name", ({ shown, keys, is }) => {
   const bytes = encodeSignedCertificate(shown);
   expect(identities().authenticate(bytes, keys.session.publicKey)).toBe(is as never);
+});
+
+test("a certificate over another key than the one met lets nobody in, and is learnt", () => {
+  const people = identities();
+  const shown = (keys: OwnKeys, seq: number) =>
+    issued({ ...certificateOf(keys, { chainId, seq }), nodeId: OTHER_ID });
+  expect(people.learn(shown(newcomer, 1))).toBe(true);
+  const next = shown(member, 2);
+  const bytes = encodeSignedCertificate(next);
+  expect(people.authenticate(bytes, newcomer.session.publicKey)).toBeUndefined();
+  expect(people.callees().map(({ key }) => key)).toEqual([member.session.publicKey]);
+  expect(people.authenticate(bytes, member.session.publicKey)).toBe(OTHER_ID);
+  // Who has the old key shows what was valid before, or what is not over it.
+  const old = encodeSignedCertificate(issued(certificateOf(self, { chainId })));
+  expect(people.authenticate(old, newcomer.session.publicKey)).toBeUndefined();
 });
 
 test("a revoked member is let in by nothing, and is not called any more", () => {

@@ -9,7 +9,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Block } from "../../src/chain/block.ts";
 import type { ChainState } from "../../src/chain/chain-state.ts";
-import type { BlockHash, Height } from "../../src/chain/ledger-units.ts";
+import {
+  type Attempt,
+  type BlockHash,
+  type Height,
+  NO_HASH,
+} from "../../src/chain/ledger-units.ts";
 import type { LogEntry } from "../../src/chain/step-types.ts";
 import { replayChain } from "../../src/node/chain-replay.ts";
 import { createLedgerCrypto } from "../../src/node/ledger-crypto.ts";
@@ -79,16 +84,20 @@ function realEntries(): LogEntry[] {
 
 test("every kind of log entry is read back as it was, and cut ones are not", () => {
   const blockHash = builder.state.blockHash;
+  const height = 7 as Height;
   const entries: LogEntry[] = [
     ...realEntries(),
     { kind: "observing", isOn: true },
     { kind: "observing", isOn: false },
-    { kind: "sealed", height: 7 as Height, blockHash },
+    { kind: "sealed", height, blockHash },
+    { kind: "freeze", height, survey: 3 as Attempt, nonce: NO_HASH, isOn: true },
+    { kind: "freeze", height, survey: 3 as Attempt, nonce: NO_HASH, isOn: false },
+    { kind: "survey", height, survey: 65_535 as Attempt, nonce: NO_HASH },
     { kind: "stopped", reason: "two sealed blocks" },
     { kind: "parked", lines: [] },
     { kind: "parked", lines: genesis.tnl[0]?.value ?? [] },
   ];
-  expect(new Set(entries.map(({ kind }) => kind)).size).toBeGreaterThanOrEqual(6);
+  expect(new Set(entries.map(({ kind }) => kind)).size).toBeGreaterThanOrEqual(8);
   for (const entry of entries) {
     const bytes = encodeLogEntry(entry);
     expect(decodeLogEntry(bytes)).toEqual(entry);

@@ -12,13 +12,14 @@ const ABS = resolve(import.meta.dir, "../../dist/abs");
 const POSITIVE = [
   ...["app1-ipv4", "app1-ipv6", "app2-cache", "ping", "agent-back"],
   ...["ledger-agreed", "ledger-contracts", "one-of-four-stopped", "both-back"],
+  ...["vm-joins", "mode-changed", "keys-rotated", "manager-killed"],
 ];
 
 test.each([...CHECKS])(
   "$name fails: $sabotage.words",
   async ({ name }) => {
     const command = [ABS, "lab", "run", "--name", "sabotage", "--sabotage", name];
-    const result = await runCommand([...command, "--output", "json"], { timeoutMs: 90_000 });
+    const result = await runCommand([...command, "--output", "json"], { timeoutMs: 110_000 });
     const story = JSON.parse(result.stdout);
     console.log(`  ${name}: ${story.checks[0]?.observed}`);
     expect(story.checks).toMatchObject([{ name, passed: false }]);

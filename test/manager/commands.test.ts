@@ -5,8 +5,9 @@ import { encodeToken } from "../../src/channel/enrolment-token.ts";
 import { askManager } from "../../src/manager/command-client.ts";
 import { inFolder } from "../../src/manager/manager-folder.ts";
 import { publicLineOf, sshPublicKey } from "../../src/ssh/ssh-keys.ts";
+import { freePort } from "../free-port.ts";
 import { codeOf, ManagerSite } from "./manager-site.ts";
-import { drawSeed, freePort, keyFile, openSsh, run, type Site } from "./ssh-site.ts";
+import { drawSeed, keyFile, openSsh, run, type Site } from "./ssh-site.ts";
 
 let site: ManagerSite;
 
@@ -26,7 +27,7 @@ const mistakes: readonly (readonly [string, readonly string[], string])[] = [
   ["an unknown command", ["agents", "delete"], "There is no command agents delete"],
   ["half a command", ["agents"], "There is no command agents"],
   ["an unknown option", ["agents", "list", "--all"], "--all"],
-  ["a missing option", ["invite", "--name", "x"], "--tenant is missing"],
+  ["a missing option", ["invite", "--tenant", "t1"], "--name is missing"],
   ["an option without value", ["invite", "--tenant"], "--tenant"],
   ["a word too many", ["tenant", "add", "a", "b"], "it takes 1 words"],
   ["a word too few", ["tenant", "add"], "it takes 1 words"],
@@ -36,7 +37,7 @@ const mistakes: readonly (readonly [string, readonly string[], string])[] = [
   ["nothing to set", ["agents", "set", "--all"], "Nothing is to be set"],
   ["nobody to set", ["agents", "set", "--mode", "full"], "Which agents"],
   ["both", ["agents", "set", "--mode", "full", "--all", "--agent", "x"], "Which agents"],
-  ["a wrong output", ["agents", "list", "--output", "xml"], "--output is text or json"],
+  ["a wrong output", ["agents", "list", "--output", "xml"], "--output is text, table or json"],
   ["a key that is none", ["admin", "add", "x", "--ssh-key", "ssh-rsa AAAA"], "no Ed25519 key"],
 ];
 
@@ -98,7 +99,7 @@ async function administrator(name: string, role: string) {
   await site.command("admin", "add", name, "--role", role, "--ssh-key", line);
   const key = keyFile({ dir: site.base }, name, seed);
   const server = { port: site.manager?.port ?? 0 };
-  const hostSeed = site.manager?.state.manager.hostSeed ?? seed;
+  const hostSeed = site.manager?.state.manager.hostKey.seed ?? seed;
   const at = { dir: site.base, server, hostSeed } as unknown as Site;
   return (...words: string[]) => openSsh(at, { key }, ["127.0.0.1", ...words]);
 }
@@ -158,4 +159,25 @@ test("the program: a token goes from `invite` to `enroll`, by words and by stand
 
 test("no manager runs here", async () => {
   expect(await codeOf(askManager({ dir: site.base }, ["status"]))).toBe("MANAGER_NOT_RUNNING");
+});
+
+test("an invitation without a tenant: the first is made, the only one is meant, of two none", async () => {
+  const empty = await ManagerSite.open();
+  try {
+    const first = await empty.command("invite", "--name", "web");
+    expect(first["tenant"]).toBe("default");
+    expect((await empty.command("invite", "--name", "db"))["tenant"]).toBe("default");
+    const list = () => empty.command("tenant", "list") as unknown as Promise<object[]>;
+    expect(await list()).toMatchObject([{ name: "default", recovery_kept: true }]);
+    const { recovery_secret: secret } = await empty.command("tenant", "recovery", "default");
+    expect(secret).toMatch(/^[0-9a-f]{64}$/);
+    await empty.command("tenant", "recovery", "default", "--forget");
+    expect(await list()).toMatchObject([{ recovery_kept: false }]);
+    await empty.addTenant("t2");
+    const said = await askManager({ dir: empty.dir }, ["invite", "--name", "cache"]);
+    expect(said.complaint).toContain("--tenant: default, t2");
+    expect(said.code).toBe(1);
+  } finally {
+    await empty.close();
+  }
 });

@@ -1,28 +1,32 @@
 /** A manager in this process, on loopback, and agents that enrol with it. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadProvisioning } from "../../src/agent/provisioning.ts";
-import { ensureKeys, writeAgentFolder } from "../../src/channel/agent-folder.ts";
+import { ensureKeys } from "../../src/channel/agent-folder.ts";
 import type { AgentState } from "../../src/channel/agent-state.ts";
-import { enrol } from "../../src/channel/enrolment-client.ts";
 import type { AgentMachine } from "../../src/channel/enrolment-messages.ts";
 import {
   decodeToken,
   type EnrolmentToken,
   encodeToken,
-  fingerprintOfDigest,
 } from "../../src/channel/enrolment-token.ts";
 import { askManager } from "../../src/manager/command-client.ts";
 import { initManager } from "../../src/manager/manager-folder.ts";
-import { ManagerProcess } from "../../src/manager/manager-process.ts";
+import { type ManagerOptions, ManagerProcess } from "../../src/manager/manager-process.ts";
+import { LedgerProcess } from "../../src/node/ledger-process.ts";
 import { epochNow } from "../../src/node/ledger-runner.ts";
+import { openJournal } from "../../src/node/store-journal.ts";
 import { EventLog } from "../../src/observe/event-log.ts";
+import type { AbsEvent, EventRecord } from "../../src/observe/event-record.ts";
 import type { SshLimits } from "../../src/ssh/ssh-settings.ts";
 import type { EpochSeconds } from "../../src/units.ts";
-import { freePort } from "./ssh-site.ts";
+import { freePort } from "../free-port.ts";
+import { enrolFolder } from "./enrolled-folder.ts";
 
 const LOCAL = "127.0.0.1";
+const MAIN = join(import.meta.dir, "../../src/cli/main.ts");
+/** What `abs manager serve` gives the manager for its children. */
+export const CAPTURE_TEST_PROGRAM = [process.execPath, MAIN, "manager", "test-capture"];
 
 export class ManagerSite {
   readonly base = mkdtempSync(join(tmpdir(), "abs-manager-"));
@@ -31,35 +35,52 @@ export class ManagerSite {
   /** Added to the manager's clock. */
   skewSeconds = 0;
   manager: ManagerProcess | undefined;
-  readonly #events = new EventLog(this.eventFile);
+  /** Events of its nodes. */
+  readonly told: AbsEvent[] = [];
+  readonly #nodes: LedgerProcess[] = [];
+  readonly #events = new EventLog(this.eventFile, { role: "manager" });
+  readonly #records: EventRecord[] = [];
   #agents = 0;
 
-  static async open(limits: Partial<SshLimits> = {}): Promise<ManagerSite> {
+  /** @param port the manager's, for agents that find it again; 0: another one at each start */
+  static async open(limits: Partial<SshLimits> = {}, port = 0): Promise<ManagerSite> {
     const site = new ManagerSite();
+    site.#events.listen((record) => site.#records.push(record));
     const place = { host: LOCAL, port: 1 };
     initManager({ dir: site.dir, dataKey: undefined, place, now: epochNow() }).database.close();
-    await site.start(limits);
+    await site.start(limits, port);
     return site;
   }
 
   /** @param port 0: another one each time */
   async start(limits: Partial<SshLimits> = {}, port = 0): Promise<void> {
-    this.manager = await ManagerProcess.start({
+    this.manager = await ManagerProcess.start(this.options(limits, port));
+  }
+
+  options(limits: Partial<SshLimits> = {}, port = 0): ManagerOptions {
+    return {
       ...{ dir: this.dir, dataKey: undefined, listen: { host: LOCAL, port } },
-      ...{ events: this.#events, limits, keepMs: 100 },
+      ...{ events: this.#events, limits, keepMs: 100, api: { host: LOCAL, port: 0 } },
+      captureTests: { program: CAPTURE_TEST_PROGRAM },
       now: () => (epochNow() + this.skewSeconds) as EpochSeconds,
-    });
+    };
+  }
+
+  /** An event, as if the manager had written it. */
+  write(event: AbsEvent): void {
+    this.#events.write(event);
   }
 
   async close(): Promise<void> {
+    for (const node of this.#nodes) node.stop();
     await this.manager?.stop();
     this.#events.close();
     rmSync(this.base, { recursive: true });
   }
 
+  /** All so far, also those that a full disk did not take. */
   events(): Record<string, unknown>[] {
-    const lines = readFileSync(this.eventFile, "utf8").split("\n").filter(Boolean);
-    return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    return this.#records;
   }
 
   /** A command of `local`; throws what the manager complains of. */
@@ -67,6 +88,12 @@ export class ManagerSite {
     const said = await askManager({ dir: this.dir }, [...words, "--output", "json"]);
     if (said.code !== 0) throw new Error(said.complaint);
     return JSON.parse(said.output) as Record<string, unknown>;
+  }
+
+  /** A command of `local` with standard input. */
+  async send(words: readonly string[], input: string): Promise<void> {
+    const said = await askManager({ dir: this.dir }, words, new Uint8Array(Buffer.from(input)));
+    if (said.code !== 0) throw new Error(said.complaint);
   }
 
   /** With a port of its own, since tests run side by side. */
@@ -85,6 +112,27 @@ export class ManagerSite {
     return decodeToken(encodeToken({ ...token, port: this.manager?.port ?? 0 }));
   }
 
+  /**
+   * A folder whose node calls the master: the address in its certificate is nobody's here, so that
+   * nobody could call it.
+   */
+  callingDir(): string {
+    const masterId = this.manager?.state.manager.keys.nodeId ?? "";
+    for (;;) {
+      const dir = this.freshDir();
+      if (ensureKeys(dir).keys.nodeId < masterId) return dir;
+    }
+  }
+
+  /** The ledger node of an enrolled agent; close() stops it. */
+  async runNode(dir: string): Promise<LedgerProcess> {
+    const listen = { host: LOCAL, port: await freePort() };
+    const events = { write: (event: AbsEvent) => this.told.push(event) };
+    const node = await LedgerProcess.start({ role: "validator", dir, listen, events, openJournal });
+    this.#nodes.push(node);
+    return node;
+  }
+
   freshDir(): string {
     return join(this.base, `agent-${++this.#agents}`);
   }
@@ -94,21 +142,15 @@ export class ManagerSite {
     dir: string,
     machine: Partial<AgentMachine> = {},
   ): Promise<AgentState> {
-    const { keys, secrets } = ensureKeys(dir);
-    const sshSeed = Uint8Array.fromHex(secrets.ssh_secret);
     const words = { addresses: [`10.77.0.${10 + this.#agents}`], ...machine };
-    const state = await enrol({ token, keys, sshSeed, machine: () => machineOf(words) });
-    const hostFingerprint = fingerprintOfDigest(token.hostDigest);
-    const manager = { ...token, hostFingerprint };
-    writeAgentFolder(dir, state, { manager, secrets, check: loadProvisioning });
-    return state;
+    return await enrolFolder(dir, token, machineOf(words));
   }
 }
 
 export function machineOf(words: Partial<AgentMachine>): AgentMachine {
   return {
     ...{ addresses: ["10.77.0.1"], carrier: "ip", peerPort: 6254, vcpu: 2, ramMib: 2048 },
-    capabilities: [],
+    ...{ macs: [], capabilities: [] },
     ...words,
   };
 }
@@ -120,4 +162,9 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
     (error) => error as { code?: string },
   );
   return failure.code ?? String(failure);
+}
+
+/** The test's own time-out ends it. */
+export async function until(what: () => boolean): Promise<void> {
+  while (!what()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

@@ -12,7 +12,8 @@ import {
   sshPublicKey,
 } from "../../src/ssh/ssh-keys.ts";
 import { encodeManagerFrame, ManagerFrameReader } from "../../src/wire/manager-frame.ts";
-import { drawSeed, freePort, keyFile, openSite, openSsh, run, type Site, TAG } from "./ssh-site.ts";
+import { freePort } from "../free-port.ts";
+import { drawSeed, keyFile, openSite, openSsh, run, type Site, TAG } from "./ssh-site.ts";
 
 let site: Site;
 let adminKey: string;

@@ -111,6 +111,19 @@ test("an agent's key executes nothing, an administrator's opens no subsystem", a
   admin.close();
 });
 
+const cutAt = [
+  { name: "while the command is answered", words: ["wait"] },
+  { name: "before the command is taken", words: ["cut"] },
+];
+
+test.each(cutAt)("a connection that ends $name is no answer", async ({ words }) => {
+  const admin = await clientOf(site, { user: "admin", seed: site.adminSeed });
+  const asked = admin.execute(words).catch((error) => error);
+  if (words[0] === "wait") while (site.commands.at(-1)?.[0] !== "wait") await Bun.sleep(5);
+  site.server.cut("admin", "the manager stops");
+  expect(await asked).toMatchObject({ code: "MANAGER_SILENT" });
+});
+
 test("a third connection of a login takes the place of its first", async () => {
   const first = await clientOf(site);
   const gone = new Promise<void>((resolve) => first.onClose(resolve));

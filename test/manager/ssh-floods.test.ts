@@ -197,3 +197,73 @@ test("so many sessions of a connection, and log-in attempts of a stranger", asyn
   expect(site.refusals.at(-1)?.why).toBe("too many log-in attempts");
   await site.close();
 });
+
+/** An agent that is connected already: the longest that one of its frames took, in milliseconds. */
+async function steadyAgent(site: Site): Promise<{ slowestMs: () => number; stop: () => void }> {
+  const client = await clientOf(site);
+  const channel = new FrameChannel(await client.subsystem(), { tag: TAG, ...SSH_LIMITS });
+  let [slowest, sentMs, isOver] = [0, 0, false];
+  const send = (): void => {
+    sentMs = performance.now();
+    channel.send({ flag: 3, type: 9, body: new Uint8Array(100) });
+  };
+  channel.open({
+    frame: () => {
+      slowest = Math.max(slowest, performance.now() - sentMs);
+      setTimeout(send, 5);
+    },
+    ended: () => {
+      if (!isOver) slowest = Number.POSITIVE_INFINITY;
+    },
+  });
+  send();
+  return {
+    slowestMs: () => slowest,
+    stop: () => {
+      isOver = true;
+      client.close();
+    },
+  };
+}
+
+test("an agent that logs in again and again is stopped, and the others are served", async () => {
+  const site = await openSite({ loginsPerMinuteMax: 10 }, 2);
+  const steady = await steadyAgent(site);
+  const [, hostile] = site.agentSeeds;
+  const results: string[] = [];
+  for (let i = 0; i < 20; i++) {
+    const done = clientOf(site, { seed: hostile ?? site.agentSeed }).then(
+      (client) => {
+        client.close();
+        return "in";
+      },
+      () => "refused",
+    );
+    results.push(await done);
+  }
+  expect(results.filter((one) => one === "in")).toHaveLength(10);
+  expect(results.slice(10)).toEqual(Array(10).fill("refused"));
+  expect(site.refusals.at(-1)?.why).toBe("too many log-ins of one key");
+  expect(steady.slowestMs()).toBeLessThan(3000);
+  expect(await isServed(site)).toBe(true);
+  steady.stop();
+  await site.close();
+});
+
+test("an address that calls again and again is stopped, and an agent is served all the while", async () => {
+  const site = await openSite({ callsPerMinuteMax: 50 });
+  const steady = await steadyAgent(site);
+  for (let i = 0; i < 300; i++) {
+    const socket = plainSocket(site, "127.0.0.9");
+    const closed = closeOf(socket);
+    socket.end("SSH-2.0-flood\r\n");
+    await closed;
+  }
+  const refused = site.refusals.filter(({ why }) => why === "too many calls of one address");
+  expect(refused).toHaveLength(250);
+  expect(new Set(refused.map(({ address }) => address))).toEqual(new Set(["127.0.0.9"]));
+  expect(steady.slowestMs()).toBeLessThan(3000);
+  expect(await isServed(site)).toBe(true);
+  steady.stop();
+  await site.close();
+});

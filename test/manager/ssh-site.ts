@@ -1,6 +1,5 @@
 /** An SSH server with an echoing role, and OpenSSH's own programs, on loopback. */
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toHex } from "../../src/bytes.ts";
@@ -26,6 +25,8 @@ export type Site = {
   readonly dir: string;
   readonly hostSeed: Uint8Array;
   readonly agentSeed: Uint8Array;
+  /** Of all agents; the first is `agentSeed`. */
+  readonly agentSeeds: readonly Uint8Array[];
   readonly adminSeed: Uint8Array;
   readonly refusals: SshRefusal[];
   /** Commands that were executed, as words. */
@@ -47,17 +48,22 @@ export function drawSeed(): Uint8Array {
   return kernelRandom(SSH_SEED_BYTES);
 }
 
-export async function openSite(limits: Partial<SshLimits> = {}): Promise<Site> {
+export async function openSite(limits: Partial<SshLimits> = {}, agents = 1): Promise<Site> {
   const dir = mkdtempSync(join(tmpdir(), "abs-ssh-"));
   const [hostSeed, agentSeed, adminSeed] = [drawSeed(), drawSeed(), drawSeed()];
+  const agentSeeds = [agentSeed, ...Array.from({ length: agents - 1 }, drawSeed)];
   const logins = new Map<string, SshLogin<string>>([
-    [`agent ${keyHex(agentSeed)}`, loginOf("agent", "subsystem")],
+    ...agentSeeds.map((seed, i) => {
+      const name = i === 0 ? "agent" : `agent ${i}`;
+      return [`agent ${keyHex(seed)}`, loginOf(name, "subsystem")] as const;
+    }),
     [`admin ${keyHex(adminSeed)}`, loginOf("admin", "exec")],
   ]);
   const site: { onFrame: Site["onFrame"] } = { onFrame: undefined };
   const [refusals, commands, ended]: [SshRefusal[], string[][], string[]] = [[], [], []];
   const server = await SshServer.start<string>({
-    ...{ hostSeed, host: "127.0.0.1", port: 0, limits },
+    hostKey: { seed: hostSeed, statement: "a line before it" },
+    ...{ host: "127.0.0.1", port: 0, limits },
     handlers: {
       find: (user, publicKey) => logins.get(`${user} ${toHex(publicKey)}`),
       subsystem: ({ stream }) => {
@@ -72,6 +78,7 @@ export async function openSite(limits: Partial<SshLimits> = {}): Promise<Site> {
       },
       execute: async (words) => {
         commands.push([...words]);
+        if (words[0] === "wait") await new Promise(() => {}); // for ever
         const output = words[0] === "big" ? "x".repeat(Number(words[1])) : `${words.join("|")}\n`;
         return { code: words.includes("fail") ? 3 : 0, output, complaint: "to stderr\n" };
       },
@@ -82,7 +89,18 @@ export async function openSite(limits: Partial<SshLimits> = {}): Promise<Site> {
     await server.close();
     rmSync(dir, { recursive: true });
   };
-  const words = { server, dir, hostSeed, agentSeed, adminSeed, refusals, commands, ended, close };
+  const words = {
+    server,
+    dir,
+    hostSeed,
+    agentSeed,
+    agentSeeds,
+    adminSeed,
+    refusals,
+    commands,
+    ended,
+    close,
+  };
   return Object.assign(site, words);
 }
 
@@ -134,10 +152,10 @@ export async function openSsh(
 
 export async function run(
   command: readonly string[],
-  input?: Uint8Array<ArrayBuffer>,
+  input?: Uint8Array<ArrayBuffer> | string,
 ): Promise<Ran> {
   const child = Bun.spawn([...command], {
-    stdin: input ?? "ignore",
+    stdin: input === undefined ? "ignore" : Buffer.from(input),
     stdout: "pipe",
     stderr: "pipe",
   });
@@ -147,13 +165,4 @@ export async function run(
     child.exited,
   ]);
   return { code, output, complaint };
-}
-
-/** A port of loopback that nobody has now. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }

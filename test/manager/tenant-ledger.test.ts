@@ -7,18 +7,15 @@ import { type AddressInfo, createServer } from "node:net";
 import { loadProvisioning } from "../../src/agent/provisioning.ts";
 import { newest } from "../../src/chain/chain-state.ts";
 import type { NodeId } from "../../src/chain/ledger-units.ts";
-import { ensureKeys } from "../../src/channel/agent-folder.ts";
+import { verifyChain } from "../../src/chain/verify-chain.ts";
 import { fetchState } from "../../src/channel/update-client.ts";
-import { LedgerProcess } from "../../src/node/ledger-process.ts";
-import { openJournal } from "../../src/node/store-journal.ts";
-import type { AbsEvent } from "../../src/observe/event-log.ts";
-import { ManagerSite } from "./manager-site.ts";
-import { freePort } from "./ssh-site.ts";
+import { createLedgerCrypto } from "../../src/node/ledger-crypto.ts";
+import type { LedgerProcess } from "../../src/node/ledger-process.ts";
+import { ManagerSite, until } from "./manager-site.ts";
 
 let site: ManagerSite;
-const nodes: LedgerProcess[] = [];
-/** Events of the nodes. */
-const told: AbsEvent[] = [];
+/** Of the first agent. */
+let first: LedgerProcess;
 
 beforeAll(async () => {
   site = await ManagerSite.open();
@@ -26,34 +23,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const node of nodes) node.stop();
   await site.close();
 });
-
-/**
- * A folder whose node calls the master: the address in its certificate is nobody's here, so that
- * nobody could call it.
- */
-function callingDir(above = ""): string {
-  const masterId = site.manager?.state.manager.keys.nodeId ?? "";
-  for (;;) {
-    const dir = site.freshDir();
-    const { nodeId } = ensureKeys(dir).keys;
-    if (nodeId < masterId && nodeId > above) return dir;
-  }
-}
-
-async function runNode(dir: string): Promise<LedgerProcess> {
-  const listen = { host: "127.0.0.1", port: await freePort() };
-  const events = { write: (event: AbsEvent) => told.push(event) };
-  const node = await LedgerProcess.start({ role: "validator", dir, listen, events, openJournal });
-  nodes.push(node);
-  return node;
-}
-
-async function until(what: () => boolean): Promise<void> {
-  while (!what()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
 
 function heightOf(): number {
   return Number(site.manager?.ledgerStatus("t1")["height"] ?? 0);
@@ -90,11 +61,11 @@ test("a tenant whose port is taken is not there; a manager starts without a ledg
 });
 
 test("an enrolled agent becomes a member; its node reads the chain, and gets stake when it is met", async () => {
-  const dir = callingDir();
+  const dir = site.callingDir();
   const { own, contracts } = await site.enrol(await site.invite("a"), dir);
   const { nodeId } = own.certificate.certificate;
-  const node = await runNode(dir);
-  const chain = () => node.runner.participant.chain;
+  first = await site.runNode(dir);
+  const chain = () => first.runner.participant.chain;
   await until(() => chain().members.has(nodeId));
   for (const { entry } of contracts) {
     expect(chain().scd.find(entry.scId)).toBeDefined();
@@ -108,32 +79,48 @@ test("an enrolled agent becomes a member; its node reads the chain, and gets sta
 }, 60_000);
 
 test("a second agent joins by the vote of the first, and a revoked one leaves the members", async () => {
-  const [first] = nodes;
-  const chain = () => first?.runner.participant.chain;
-  const dir = callingDir();
+  const chain = () => first.runner.participant.chain;
+  const dir = site.callingDir();
   const { own } = await site.enrol(await site.invite("b"), dir);
   const { nodeId } = own.certificate.certificate;
-  await until(() => chain()?.members.has(nodeId) === true);
+  await until(() => chain().members.has(nodeId) === true);
   await site.command("agents", "revoke", "b", "--reason", "stolen");
-  await until(() => chain()?.members.get(nodeId)?.revokedFrom !== undefined);
-  expect(chain()?.members.get(nodeId)?.revokedBy).toBe("master");
+  await until(() => chain().members.get(nodeId)?.revokedFrom !== undefined);
+  expect(chain().members.get(nodeId)?.revokedBy).toBe("master");
   // The word of it went to the peers, beside the block.
   const word = { event: "peer-revoked", node_id: nodeId, reason: "stolen" };
-  await until(() => told.some((event) => Bun.deepMatch(word, event)));
+  await until(() => site.told.some((event) => Bun.deepMatch(word, event)));
 }, 60_000);
 
 test("what happened while the ledger was away is proposed when the manager is back", async () => {
-  const [first] = nodes;
   const before = heightOf();
   const { manager } = site;
   await manager?.stop();
   await site.start();
   expect(heightOf()).toBe(before);
-  const dir = callingDir();
+  const dir = site.callingDir();
   const { own } = await site.enrol(await site.invite("c"), dir);
   const { nodeId } = own.certificate.certificate as { nodeId: NodeId };
-  await until(() => first?.runner.participant.chain.members.has(nodeId) === true);
+  await until(() => first.runner.participant.chain.members.has(nodeId) === true);
   expect((await fetchState(dir, loadProvisioning)).neighbours.map(({ name }) => name)).toEqual([
     "a",
   ]);
 }, 60_000);
+
+test("what `ledger export` says is the chain that `abs ledger verify` takes", async () => {
+  type Exported = { readonly next: number | null; readonly lines: readonly string[] };
+  const exported = async (from: number) => {
+    const words = ["ledger", "export", "--tenant", "t1", "--from", `${from}`];
+    return (await site.command(...words)) as unknown as Exported;
+  };
+  const { lines, next } = await exported(0);
+  expect(next).toBeNull();
+  expect((await exported(2)).lines[0]).toBe(lines[2] as string);
+  expect((await exported(1_000_000)).lines).toEqual([]);
+  const verify = (text: readonly string[]) =>
+    verifyChain([Buffer.from(text.map((line) => `${line}\n`).join(""))], createLedgerCrypto());
+  const found = await verify(lines);
+  expect(found.isValid ? Number(found.state.height) : found.error).toBe(lines.length - 1);
+  // A chain from which a block was left out is none.
+  expect((await verify(lines.toSpliced(1, 1))).isValid).toBe(false);
+});

@@ -64,7 +64,7 @@ function makeCopy(name: string): string {
   const copy = join(COPIES, name);
   mkdirSync(join(copy, "test"), { recursive: true });
   for (const path of COPIED) cpSync(join(ROOT, path), join(copy, path), { recursive: true });
-  for (const path of ["build", "node_modules", "signatures", "docs"]) {
+  for (const path of ["build", "node_modules", "signatures", "templates", "docs"]) {
     symlinkSync(join(ROOT, path), join(copy, path));
   }
   return copy;
@@ -76,6 +76,7 @@ afterAll(() => rmSync(COPIES, { recursive: true, force: true }));
 test("the gate has a patch for every rule that the design names", () => {
   expect(mutations.map(({ name }) => name)).toEqual([
     "capless-timer",
+    "freeze-dropped",
     "height-not-signed",
     "no-sync-before-vote",
     "quorum-2f-plus-1",

@@ -104,6 +104,40 @@ test("the lower id calls, and both speak over one connection", async () => {
   expect([a.heard, b.heard]).toEqual([["b back"], ["a said before the connection"]]);
 });
 
+test("what waits to go along goes before what is said after it, and alone where nothing is", async () => {
+  const { a, b } = await pair();
+  await until(() => a.notices.length === 1 && b.notices.length === 1);
+  const along = (words: string) =>
+    a.channel.sendAlong("b", { flag: 1, type: 1, body: ascii(words) });
+  along("first");
+  a.say("b", "second");
+  await until(() => b.heard.length === 2);
+  along("third");
+  await until(() => b.heard.length === 3);
+  expect(b.heard).toEqual(["a first", "a second", "a third"]);
+  expect(a.channel.sendAlong("x", { flag: 1, type: 1, body: ascii("nobody") })).toBe(false);
+});
+
+test("frames that wait leave in one record with the next, and long ones in several", async () => {
+  const { a, b } = await pair();
+  await until(() => a.notices.length === 1 && b.notices.length === 1);
+  const before = a.channel.sent();
+  for (let i = 0; i < 49; i++) {
+    a.channel.sendAlong("b", { flag: 1, type: 1, body: ascii(`number ${i}`) });
+  }
+  a.say("b", "number 49");
+  await until(() => b.heard.length === 50);
+  const { frames, bytes } = a.channel.sent();
+  expect(frames - before.frames).toBe(50);
+  // Header 6 and words each; length 2 and tag 16 once.
+  const words = b.heard.reduce((sum, text) => sum + text.length - "a ".length, 0);
+  expect(bytes - before.bytes).toBe(50 * 6 + words + 18);
+  const long = "x".repeat(100_000);
+  for (let i = 0; i < 3; i++) a.say("b", `${i}${long}`);
+  await until(() => b.heard.length === 53);
+  expect(b.heard.slice(50)).toEqual([0, 1, 2].map((i) => `a ${i}${long}`));
+});
+
 test("the higher id calls where no call comes: it may not be known there", async () => {
   const a = new Node("a", 0);
   const port = await a.channel.listen();

@@ -6,7 +6,7 @@ import type { PeerNoise } from "../../src/peer/peer-noise.ts";
 import { CipherState, HandshakeState, IK } from "../../src/session/noise.ts";
 import { KeyPair } from "../../src/session/x25519.ts";
 import {
-  encodePeerFrame,
+  encodePeerFrames,
   PEER_FRAME_BODY_BYTES_MAX,
   PeerFrameReader,
 } from "../../src/wire/peer-frame.ts";
@@ -76,7 +76,7 @@ test("frames of every size pass both ways, cut anywhere", () => {
       [alice, bob],
       [bob, alice],
     ] as const) {
-      const bytes = from.seal(frame);
+      const bytes = from.seal([frame]);
       const cut = Math.floor(bytes.length / 3);
       const frames = [...to.receive(bytes.subarray(0, cut)), ...to.receive(bytes.subarray(cut))];
       expect(frames.length).toBe(1);
@@ -89,8 +89,8 @@ test("frames of every size pass both ways, cut anywhere", () => {
 test("a stream byte by byte is the same stream", () => {
   const { alice, bob } = connected();
   const bytes = concat(
-    alice.seal({ flag: 1, type: 2, body: ascii("one") }),
-    alice.seal({ flag: 9, type: 3, body: ascii("two") }),
+    alice.seal([{ flag: 1, type: 2, body: ascii("one") }]),
+    alice.seal([{ flag: 9, type: 3, body: ascii("two") }]),
   );
   const frames = [...bytes].flatMap((byte) => bob.receive(Uint8Array.of(byte)));
   expect(frames.map(({ body }) => Buffer.from(body).toString())).toEqual(["one", "two"]);
@@ -98,7 +98,7 @@ test("a stream byte by byte is the same stream", () => {
 
 test("a length above 1 MiB spoils the reader before a byte of the body is kept", () => {
   const reader = new PeerFrameReader();
-  const head = encodePeerFrame({ flag: 1, type: 1, body: new Uint8Array(0) });
+  const head = encodePeerFrames([{ flag: 1, type: 1, body: new Uint8Array(0) }]);
   new DataView(head.buffer).setUint32(0, PEER_FRAME_BODY_BYTES_MAX + 1);
   expect(reader.take(concat(head, random(100)))).toEqual([]);
   expect(reader.isSpoilt).toBe(true);
@@ -187,9 +187,9 @@ test("a record repeated, altered or left out ends the link", () => {
     (_: Uint8Array, two: Uint8Array) => two,
   ]) {
     const { alice, bob } = connected();
-    bob.receive(spoil(alice.seal(frame), alice.seal(frame)));
+    bob.receive(spoil(alice.seal([frame]), alice.seal([frame])));
     expect(bob.fault).toBe("record");
-    expect(bob.receive(alice.seal(frame))).toEqual([]);
+    expect(bob.receive(alice.seal([frame]))).toEqual([]);
   }
 });
 

@@ -3,7 +3,9 @@
  * DPDK ring pairs, the worker's loop is called turn by turn, and time is whatever the test says.
  * Everything between the ports is the product's own code; EAL is started once a process.
  */
+
 import { compileProvisioning } from "../../src/agent/compiled.ts";
+import { peerConfigsOf } from "../../src/agent/cut-off-peers.ts";
 import { addressOfBytes, innerMtuOf } from "../../src/agent/own-addresses.ts";
 import { partDigestsOf } from "../../src/agent/part-digests.ts";
 import { aligned, positionsOf } from "../../src/agent/positions.ts";
@@ -34,8 +36,8 @@ import {
   type Shim,
 } from "../../src/dataplane/shim.ts";
 import { packSnapshot } from "../../src/dataplane/snapshot.ts";
-import type { AbsEvent, EventLog } from "../../src/observe/event-log.ts";
-import { mac1KeyOf } from "../../src/session/mac.ts";
+import type { EventLog } from "../../src/observe/event-log.ts";
+import type { AbsEvent } from "../../src/observe/event-record.ts";
 import { Sessions } from "../../src/session/sessions.ts";
 import type { Micros, WallMillis } from "../../src/units.ts";
 
@@ -71,7 +73,7 @@ let keyBase = 0;
 /** Databases are few, and many machines have the same signatures. */
 const databases = new Map<string, number>();
 
-function databaseOf(shim: Shim, blob: Uint8Array, count: number): number {
+export function databaseOf(shim: Shim, blob: Uint8Array, count: number): number {
   const key = Buffer.from(blob).toString("hex");
   const known = databases.get(key);
   if (known !== undefined) return known;
@@ -154,7 +156,7 @@ export class FarEnd {
 }
 
 /** Events kept in memory. */
-class EventList {
+export class EventList {
   readonly events: AbsEvent[] = [];
   written = 0;
   lost = 0;
@@ -177,13 +179,15 @@ export interface MachineOptions {
   readonly lastStamp?: Uint8Array;
   /** Flows of the run before, and where those of this one are kept. */
   readonly flowFile?: string;
+  /** Flows that its table holds. */
+  readonly flows?: number;
 }
 
 /** Room for a small snapshot. */
 const AREA_BYTES = 256 * 1024;
 
 /** As preparation.ts has it from a child, in this process. */
-function prepared(provisioning: Provisioning, fresh = provisioning): Prepared {
+export function prepared(provisioning: Provisioning, fresh = provisioning): Prepared {
   return { provisioning, ...compileProvisioning(provisioning), digests: partDigestsOf(fresh) };
 }
 
@@ -214,7 +218,6 @@ export class Machine {
         ownAddresses: own.map(addressOfBytes),
         ownMac: options.mac,
         innerMtu: innerMtuOf(1500, running.provisioning),
-        mac1Key: mac1KeyOf(running.provisioning.node.staticKey.publicKey),
       });
     };
     const first: Running = {
@@ -238,13 +241,14 @@ export class Machine {
       tags: this.provisioning.tags.length,
       bindings: 1024,
       pairs: 1024,
-      flowCapacity: 8192,
+      flowCapacity: options.flows ?? 8192,
       flowFile: options.flowFile,
       flowDigest: new Uint8Array(32),
       poolPackets: POOL_PACKETS,
       sessionCapacity: SESSIONS,
       commands: newRing(256 * 1024),
       punts: newRing(1024 * 1024),
+      frames: newRing(1024 * 1024),
       sessions: new SharedArrayBuffer(sessionTableBytes(SESSIONS)),
       counters: new SharedArrayBuffer(countersBytes(COUNTER_NAMES.length)),
       snapshots: areas,
@@ -261,14 +265,10 @@ export class Machine {
     this.#keys = base;
     this.driver = new SessionDriver({
       sessions: new Sessions({
-        identity: { staticSecret: this.provisioning.node.staticSecret },
+        identity: this.provisioning.node,
         tenantTag: this.provisioning.tenant.tag,
         tags: this.provisioning.tags,
-        peers: this.provisioning.peers.map(({ id, staticPublic, tags }) => ({
-          id,
-          staticPublic,
-          entitledTags: tags,
-        })),
+        peers: peerConfigsOf(this.provisioning),
         contracts: this.provisioning.contracts,
         hasAllowedFlow: (peer, tag) => this.hasAllowedFlow(peer, tag),
         ...(options.lastStamp === undefined ? {} : { lastStamp: options.lastStamp }),
@@ -306,6 +306,8 @@ export class Machine {
       reader,
       remembered: { provisioning: this.provisioning } as Remembered,
       events: driver.parts.events,
+      peersOf: (next: Provisioning) => peerConfigsOf(next),
+      inForce: () => {},
       contractsOf: ({ contracts }: Provisioning) => contracts,
       moving: () => {},
       moved: () => {},

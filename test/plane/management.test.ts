@@ -64,6 +64,36 @@ describe.each([
   });
 });
 
+test("a standing connection passes however the packets fall between the callers of a new list", () => {
+  play({}, (pair) => {
+    void passageOf(pair, "web").open({ localPort: LOCAL, host: "10.0.0.2", port: PORT });
+    const talk = new TcpTalk(WEB_TO_DB, DB_TO_WEB, LOCAL, PORT);
+    const answers = (): void => {
+      pair.dbKernel.send(talk.in(PUSH, text("well met")));
+      pair.run(20_000);
+    };
+    const { link } = pair.db;
+    let isOpen = false;
+    // The worker takes each command by itself, and packets in between.
+    const passage = new DataPlanePassage({
+      sendBytes: (type, bytes) => {
+        link.sendBytes(type, bytes);
+        pair.run(20_000);
+        if (isOpen) answers();
+      },
+      carryOut: async () => {},
+    });
+    passage.admit(PORT, ["10.0.0.1"]);
+    pair.webKernel.send(talk.out(TCP.syn));
+    pair.run(20_000);
+    pair.dbKernel.send(talk.in(TCP.syn | TCP.ack));
+    pair.run(20_000);
+    isOpen = true;
+    passage.admit(PORT, ["10.0.0.7", "10.0.0.1", "10.0.0.8"]);
+    expect(pair.db.drops()).toEqual(new Map());
+  });
+});
+
 describe("not by a port alone", () => {
   const announced = (pair: Pair) => {
     void passageOf(pair, "web").open({ localPort: LOCAL, host: "10.0.0.2", port: PORT });

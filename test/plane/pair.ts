@@ -183,7 +183,7 @@ export class Pair {
   }
 }
 
-function provision(options: PairOptions): { web: NodeFile; db: NodeFile } {
+export function provision(options: PairOptions): { web: NodeFile; db: NodeFile } {
   const webKeys = generateKeyPair();
   const dbKeys = generateKeyPair();
   const tenant = { name: "a", tag: generateTag() };

@@ -49,6 +49,14 @@ function noncesOf(pair: Pair): string[] {
     .map(({ frame }) => Buffer.from(frame.subarray(38, 50)).toString("hex"));
 }
 
+/** From web's next DATA on, db's main thread does not get to hear what that confirms. */
+function stallAtDataOfWeb(pair: Pair): void {
+  pair.carry = (frame, from) => {
+    if (from === "web" && frame[34] === 0x15) pair.db.isMainStalled = true;
+    return [frame];
+  };
+}
+
 /** The binding that a starting agent remembers from the run before (agent.ts). */
 function wakeUp(pair: Pair, side: "web" | "db"): void {
   const link = [...(side === "web" ? WEB_TO_DB.toMac : WEB_TO_DB.fromMac)];
@@ -286,14 +294,50 @@ describe("restarts", () => {
     play({}, (pair) => {
       expect(pair.webSends(question(1))).toEqual([question(1)]);
       pair.restart("web");
-      pair.carry = (frame, from) => {
-        // db's main thread does not get to hear that the new session is confirmed.
-        if (from === "web" && frame[34] === 0x15) pair.db.isMainStalled = true;
-        return [frame];
-      };
+      stallAtDataOfWeb(pair);
       expect(pair.webSends(question(2))).toEqual([question(2)]);
       expect(pair.db.isMainStalled).toBe(true);
       expect(pair.dbSends(answer(2))).toEqual([answer(2)]);
+    });
+  });
+
+  test("of the sender: so under several applications, each at once", () => {
+    play({}, (pair) => {
+      connected(pair);
+      pair.restart("web");
+      stallAtDataOfWeb(pair);
+      // The tenant's session for the one, that of app1 for the other.
+      const talk = new TcpTalk(WEB_TO_DB, DB_TO_WEB, 40_001);
+      const sent = [talk.out(TCP.syn), question(2)];
+      expect(pair.webSends(...sent)).toEqual(sent);
+      expect(pair.db.isMainStalled).toBe(true);
+      const answers = [talk.in(TCP.syn | TCP.ack), answer(2)];
+      expect(pair.dbSends(...answers)).toEqual(answers);
+    });
+  });
+
+  test("of the sender: what the other begins waits for a session of the new start", () => {
+    const edit: PairOptions["edit"] = (web, db) => {
+      db.policy.defaults["outbound"] = "allow";
+      web.policy.rules.push({
+        ...{ id: "app1-in", direction: "in", from: { agent: "db" }, app: "app1" },
+        ...{ to: { protocol: ["udp"], port: 6379 }, action: "allow" },
+      });
+    };
+    play({ edit }, (pair) => {
+      expect(pair.webSends(question(1))).toEqual([question(1)]);
+      const [before, after] = [question(2, 5000, DB_TO_WEB), question(3, 5001, DB_TO_WEB)];
+      expect(pair.dbSends(before)).toEqual([before]);
+      pair.restart("web");
+      stallAtDataOfWeb(pair);
+      expect(pair.webSends(question(4))).toEqual([question(4)]);
+      expect(pair.db.isMainStalled).toBe(true);
+      expect(pair.dbSends(after)).toEqual([]);
+      pair.carry = (frame) => [frame];
+      pair.db.isMainStalled = false;
+      pair.run(SECOND);
+      expect(pair.webKernel.receive()).toEqual([after]);
+      expectNoDrops(pair);
     });
   });
 

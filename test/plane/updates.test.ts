@@ -6,6 +6,7 @@
 import { describe, expect, test } from "bun:test";
 import { generateKeyPair, generateTag } from "../../src/agent/keys.ts";
 import { policyNames } from "../../src/agent/provisioning.ts";
+import { COMMAND } from "../../src/dataplane/control-records.ts";
 import { PolicyAnswers } from "../../src/policy/question.ts";
 import { Prng, seed } from "../prng.ts";
 import { reversed, TCP, text, udp } from "./frames.ts";
@@ -294,6 +295,38 @@ describe("peers", () => {
       await pair.update("db", (file) => Object.assign(file.peers[0] ?? {}, { staticKey }));
       expect(pair.db.driver.installed.size).toBe(0);
       expect(passes(pair, conversation)).toBe(false);
+    });
+  });
+
+  test("a key changes in four steps: the session goes on, new ones begin with either", async () => {
+    await playUpdates({}, async (pair) => {
+      const conversation = established(pair);
+      const { publicKey, secretKey } = generateKeyPair();
+      const old = pair.provisioning.web.peers[0]?.["staticKey"];
+      const own = (keys: object) => (file: NodeFile) => {
+        Object.assign(file.node, { otherStaticKey: undefined, ...keys });
+      };
+      const known = (keys: object) => (file: NodeFile) => {
+        Object.assign(file.peers[0] ?? {}, { otherStaticKey: undefined, ...keys });
+      };
+      const steps = [
+        ["db", own({ otherStaticKey: secretKey })],
+        ["web", known({ staticKey: publicKey, otherStaticKey: old })],
+        ["db", own({ staticKey: secretKey })],
+        ["web", known({ staticKey: publicKey })],
+      ] as const;
+      for (const [side, edit] of steps) {
+        const before = [...pair[side].driver.installed.keys()];
+        await pair.update(side, edit);
+        expect([...pair[side].driver.installed.keys()]).toEqual(before);
+        expect(passes(pair, conversation)).toBe(true);
+        // Who forgot everything begins anew, and is answered.
+        for (const one of ["web", "db"] as const) {
+          pair[one].link.send(COMMAND.forgetAll);
+          pair.run(2_000_000);
+          expect(passes(pair, conversation)).toBe(true);
+        }
+      }
     });
   });
 

@@ -49,6 +49,21 @@ describe(`SEED=${seed}`, () => {
     expect(pair.b.outputsOf("close").map(({ reason }) => reason)).toContain("peer-restarted");
   });
 
+  test("one starts again right after the other had made a session: its mark ends that one too", () => {
+    const pair = pairOf(seed);
+    const next = counter();
+    arrivals(pair, 3, next);
+    pair.b.send(PEER, APP1, 0, next());
+    pair.network.run(0.2);
+    pair.a.restart();
+    arrivals(pair, 0.2, next);
+    const from = pair.a.delivered.length;
+    const after = next();
+    pair.b.send(PEER, APP1, 0, after);
+    pair.network.run(0.2);
+    expect(pair.a.delivered.slice(from)).toEqual([after]);
+  });
+
   test("the responder starts again and handshakes at once: traffic goes on within 2 s", () => {
     const pair = pairOf(seed, { a: { hasAllowedFlow: () => true } });
     const next = counter();

@@ -249,7 +249,7 @@ test("what is no capture is an error of its own; the others are still read", () 
 test("wrong usage exits with 2, an unknown output with its name", () => {
   expect(run([]).exitCode).toBe(2);
   expect(run([CAPTURE, "--output", "xml"])).toMatchObject({
-    exitCode: 1,
+    exitCode: 2,
     errors: expect.stringContaining("xml"),
   });
 });

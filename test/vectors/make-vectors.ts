@@ -310,17 +310,19 @@ function cookies(): Json {
   const sizes = [...Array(8).keys()];
   const randoms = sizes.map((i) => counting(0x10 * i, 32));
   const issuer = new CookieIssuer(
-    RESPONDER.publicKey,
     (sizeBytes) => (randoms.shift() ?? counting(0, 32)).subarray(0, sizeBytes),
     0 as Micros,
   );
+  const question = (address: Uint8Array) => ({
+    ...{ receiverIndex: 0x01234567, mac1: counting(0x90, 16), address },
+  });
   return Object.values(ADDRESSES).map(({ source }) => ({
     issuer_static_public: toHex(RESPONDER.publicKey),
     secret: toHex(counting(0, 32)),
     source_address: toHex(source),
     mac1: toHex(counting(0x90, 16)),
     receiver_index: 0x01234567,
-    reply: toHex(issuer.reply(0x01234567, counting(0x90, 16), source)),
+    reply: toHex(issuer.reply(RESPONDER.publicKey, question(source))),
   }));
 }
 
