@@ -11,7 +11,7 @@ import { PAGES } from "./pages.tsx";
 import { usePlace } from "./place.tsx";
 import { Shown, useResource } from "./resource.tsx";
 import { Shell } from "./shell.tsx";
-import { SignIn } from "./sign-in.tsx";
+import { Front, SignIn } from "./sign-in.tsx";
 import { useStore } from "./store.ts";
 import { Command } from "./table.tsx";
 
@@ -22,7 +22,13 @@ function App() {
   useEffect(() => {
     void findSession();
   }, []);
-  if (now.state === "unknown") return <p class="quiet">Loading…</p>;
+  if (now.state === "unknown") {
+    return (
+      <Front>
+        <p class="quiet">Loading…</p>
+      </Front>
+    );
+  }
   if (now.state === "out") return <SignIn reason={now.reason} />;
   return <SignedIn />;
 }

@@ -1,10 +1,22 @@
 /** The way in: name and password of an account (docs/api.md "Accounts"). */
-import type { TargetedSubmitEvent } from "preact";
+import type { ComponentChildren, TargetedSubmitEvent } from "preact";
 import { useState } from "preact/hooks";
 import { Field } from "./action.tsx";
 import { signIn } from "./api.ts";
 import { ProblemNote } from "./resource.tsx";
 import { Command } from "./table.tsx";
+
+/** The page of whom the console does not know, or not yet. */
+export function Front({ children }: { readonly children: ComponentChildren }) {
+  return (
+    <main class="sign-in" id="main">
+      <h1>
+        <span class="mark" aria-hidden="true" /> abs manager
+      </h1>
+      {children}
+    </main>
+  );
+}
 
 export function SignIn({ reason }: { readonly reason: string }) {
   const [problem, setProblem] = useState<Error>();
@@ -22,10 +34,7 @@ export function SignIn({ reason }: { readonly reason: string }) {
     }
   };
   return (
-    <main class="sign-in" id="main">
-      <h1>
-        <span class="mark" aria-hidden="true" /> abs manager
-      </h1>
+    <Front>
       {reason !== "" && (
         <p role="status" class="note">
           {reason}
@@ -48,6 +57,6 @@ export function SignIn({ reason }: { readonly reason: string }) {
         <p>On the manager's machine:</p>
         <Command>abs manager account add NAME --role operator</Command>
       </details>
-    </main>
+    </Front>
   );
 }

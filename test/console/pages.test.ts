@@ -45,11 +45,21 @@ test.each([1280, 390])("pages please axe-core, in light and dark, %p wide", asyn
 
 test("the sign-in pleases axe-core, says what is wrong, and nobody else's page may frame it", async () => {
   const page = await site.browser.page();
+  const { promise: looked, resolve: hasLooked } = Promise.withResolvers<void>();
+  await page.route("**/api/v1/session", async (route) => {
+    await looked;
+    await route.continue();
+  });
   const response = await page.goto(`${site.url}/`);
   expect(response?.url()).toBe(`${site.url}/console/`);
   const policy = response?.headers()["content-security-policy"] ?? "";
   expect(policy).toContain("default-src 'none'; script-src 'self'; style-src 'self'");
   expect(policy).toContain("frame-ancestors 'none'");
+  // While the manager has not said whose session it is.
+  await page.getByText("Loading…").waitFor();
+  expect(await site.browser.axeFaults(page)).toEqual([]);
+  hasLooked();
+  await page.getByLabel("Name").waitFor();
   expect(await site.browser.axeFaults(page)).toEqual([]);
   await page.getByLabel("Name").fill("viewer");
   await page.getByLabel("Password").fill("not the password");
