@@ -3,7 +3,7 @@
  * of a site's VM: what the package is installed on. debootstrap fetches it once; each test gets a
  * copy. Commands run in its namespaces, beside the boot, as an administrator's shell would.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import {
   type Background,
@@ -13,6 +13,7 @@ import {
   startBackground,
   waitFor,
 } from "../../src/lab/command.ts";
+import { childrenOf, readProcess } from "../processes.ts";
 
 const BASE = join(import.meta.dir, "../../build/debian-root.tar");
 const SUITE = "bookworm";
@@ -46,16 +47,7 @@ async function fetchBase(root: string): Promise<void> {
  * not: it only makes the one that boots, and goes.
  */
 function firstProcessUnder(parent: number): number | undefined {
-  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, "utf8");
-  const isFirst = (pid: string): boolean => {
-    try {
-      return /^NSpid:.*\s1$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-    } catch {
-      return false; // It went meanwhile.
-    }
-  };
-  const first = children.trim().split(" ").find(isFirst);
-  return first === undefined ? undefined : Number(first);
+  return childrenOf(parent).find((pid) => /^NSpid:.*\s1$/m.test(readProcess(pid, "status")));
 }
 
 export class BootedSystem {

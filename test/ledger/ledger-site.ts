@@ -11,6 +11,7 @@ import { propose } from "../../src/node/control-server.ts";
 import { COMPILER_SETTINGS } from "../../src/validator/compiler-settings.ts";
 import { contractOf } from "../chain/chain-builder.ts";
 import { freePorts } from "../free-port.ts";
+import { childrenOf } from "../processes.ts";
 
 export const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 export const MASTER = "master";
@@ -178,7 +179,7 @@ export class LedgerSite {
   signal(name: string, signal: NodeJS.Signals): void {
     const running = this.running.get(name);
     if (running === undefined) return;
-    const pid = running.isWrapped ? childOf(running.child.pid) : running.child.pid;
+    const pid = running.isWrapped ? childrenOf(running.child.pid)[0] : running.child.pid;
     try {
       process.kill(pid ?? running.child.pid, signal);
     } catch {
@@ -291,15 +292,5 @@ export class LedgerSite {
     await Promise.all([...this.running.keys()].map((name) => this.kill(name)));
     for (const ending of this.endings) await ending();
     rmSync(this.dir, { recursive: true });
-  }
-}
-
-/** The program under a wrapper that does not replace itself by it. */
-function childOf(pid: number): number | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-    return text === "" ? undefined : Number(text.split(" ")[0]);
-  } catch {
-    return undefined;
   }
 }

@@ -10,6 +10,7 @@ import { FLOWS_TOLD_MAX } from "../../src/manager/capture-test-child.ts";
 import { type CaptureTestOptions, CaptureTests } from "../../src/manager/capture-tests.ts";
 import { askManager } from "../../src/manager/command-client.ts";
 import { CAPTURE_BYTES_MAX } from "../../src/manager/standard-input.ts";
+import { childrenOf, readProcess } from "../processes.ts";
 import { ethernet, FORWARD, pcap, udp } from "../sig/capture-bytes.ts";
 import { ApiSite } from "./api-site.ts";
 import { CAPTURE_TEST_PROGRAM, codeOf } from "./manager-site.ts";
@@ -52,24 +53,15 @@ beforeAll(async () => {
 afterAll(async () => {
   if (TMPDIR === undefined) delete process.env["TMPDIR"];
   else process.env["TMPDIR"] = TMPDIR;
-  const left = { files: readdirSync(temporary), children: childrenOf("test-capture") };
+  const left = { files: readdirSync(temporary), children: childrenWith("test-capture") };
   await api.close();
   expect(left).toEqual({ files: [], children: [] });
 });
 
-/** Empty: there is no such process any more. */
-function readProcess(pid: string, file: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-/** Processes of this one whose command line has the word. */
-function childrenOf(word: string): string[] {
-  const pids = readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").trim().split(" ");
-  return pids.filter((pid) => readProcess(pid, "cmdline").split("\0").includes(word));
+/** Children of this process whose command line has the word. */
+function childrenWith(word: string): number[] {
+  const hasWord = (pid: number) => readProcess(pid, "cmdline").split("\0").includes(word);
+  return childrenOf(process.pid).filter(hasWord);
 }
 
 type Asked = {
@@ -256,9 +248,9 @@ test("the child that reads a capture can open nothing, and is not root", async (
   const result = tests.run(HEAD, pcap(frames)).finally(() => {
     isDone = true;
   });
-  let confined: string[] = [];
+  let confined: number[] = [];
   while (!isDone && confined.length === 0) {
-    confined = childrenOf("test-capture").filter((pid) => {
+    confined = childrenWith("test-capture").filter((pid) => {
       const [limits, status] = [readProcess(pid, "limits"), readProcess(pid, "status")];
       return /^Max open files +0 +0 /m.test(limits) && /^Uid:\s+65534\s+65534/m.test(status);
     });
@@ -280,7 +272,7 @@ test.each(limited)("a child that takes more %s than it may is killed", async (_,
     "CAPTURE_TEST_LIMIT",
     `The test took ${why}, and was ended.`,
   ]);
-  expect(childrenOf("test-capture")).toEqual([]);
+  expect(childrenWith("test-capture")).toEqual([]);
 });
 
 test("a child that dies says so, and one that is stopped does not stay", async () => {
@@ -290,5 +282,5 @@ test("a child that dies says so, and one that is stopped does not stay", async (
   const running = codeOf(tests.run(HEAD, SSH));
   tests.stop();
   expect(await running).toBe("CAPTURE_TEST_FAILED");
-  expect(childrenOf("test-capture")).toEqual([]);
+  expect(childrenWith("test-capture")).toEqual([]);
 });
