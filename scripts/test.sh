@@ -33,6 +33,8 @@ run() {
   fi
   logs+=("$log")
   echo "== $name"
+  # Here, or `tail` may look for it before the runner has made it.
+  : >"$log"
   timeout --kill-after=20 "$seconds_max" build/bun test --timeout 60000 "$@" \
     </dev/null >"$log" 2>&1 &
   runner=$!
