@@ -2,9 +2,9 @@
  * The manager is killed under traffic, stays away, and comes back: what manager-down.test.ts and
  * test/long play for different times. docs/manager.md: "It is not in the data path".
  */
-import { expect } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { waitFor } from "../../src/lab/command.ts";
-import { CLIENT, OPEN_RULES, SERVER, SIGNATURES } from "./harness.ts";
+import { CLIENT, OPEN_RULES, SERVER, SIGNATURES, stopwatch } from "./harness.ts";
 import { runLoad } from "./load.ts";
 import { ManagerBed, TENANT } from "./manager-bed.ts";
 
@@ -34,8 +34,35 @@ export async function openOutageBed(
   return bed;
 }
 
+/** The tests of an outage of `seconds` of real time, in a bed of this name. */
+export function testOutage(
+  suite: string,
+  { name, seconds, timeoutMs }: { name: string; seconds: number; timeoutMs: number },
+): void {
+  const done = stopwatch(suite);
+  let bed: ManagerBed;
+
+  beforeAll(async () => {
+    bed = await openOutageBed(name);
+  }, 2 * MINUTE_MS);
+
+  afterAll(async () => {
+    await bed?.close();
+    done();
+  }, MINUTE_MS);
+
+  test(
+    `killed for ${seconds} s: no packet is lost, new flows and new sessions begin`,
+    () => playOutage(bed, seconds),
+    timeoutMs,
+  );
+
+  const back = "back again: agents find it and take what has changed";
+  test(back, () => playReturn(bed), 2 * MINUTE_MS);
+}
+
 /** Without a manager for `seconds` of real time. */
-export async function playOutage(bed: ManagerBed, seconds: number): Promise<void> {
+async function playOutage(bed: ManagerBed, seconds: number): Promise<void> {
   const load = { to: SERVER.ipv4, size: 22 };
   const client = bed.site.agent(CLIENT.name);
   const lost = () => client.events.all().find(({ event }) => event === "manager-lost");
@@ -64,7 +91,7 @@ export async function playOutage(bed: ManagerBed, seconds: number): Promise<void
 }
 
 /** It comes back: agents find it, and what is changed then reaches them. */
-export async function playReturn(bed: ManagerBed): Promise<void> {
+async function playReturn(bed: ManagerBed): Promise<void> {
   await bed.startManager();
   await bed.ask("agents", "set", "--agent", CLIENT.name, "--trust", "77");
   await bed.untilEnforced();
