@@ -7,7 +7,7 @@
 /** Bytes of one snapshot area; 10,000 rules and 1,000 peers take about two megabytes. */
 export const SNAPSHOT_AREA_BYTES = 16 * 1024 * 1024;
 export const COMMAND_RING_BYTES = 256 * 1024;
-export const PUNT_RING_BYTES = 1024 * 1024;
+export const PUNT_RING_BYTES = 2 * 1024 * 1024;
 /** Memory is taken as a capture fills it. */
 export const FRAME_RING_BYTES = 16 * 1024 * 1024;
 

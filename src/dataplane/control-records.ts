@@ -123,7 +123,7 @@ export const EVENT = {
   tag: 68,
   rule: 72,
   signature: 76,
-  suppressed: 80, // events of this kind that the limit held back since the last one
+  suppressed: 80, // events of the same cause that the limit held back since the last one
   textBytes: 84, // length of the payload looked at
   byteCount: 88,
   bytes: 92, // the first EVENT_BYTES_MAX bytes of it

@@ -1,26 +1,40 @@
 /**
  * Telling the main thread what was decided: fixed records on the punt ring (control-records.ts).
- * An attacker chooses how often packets are refused, so reports go through a token bucket, and each
- * says how many were held back since the last one. Hot path.
+ * An attacker chooses how often packets are refused, so reports go through token buckets, and each
+ * says how many were held back since the last one of its cause. Hot path.
  */
 import { EVENT, EVENT_BYTES_MAX, NEED, PUNT } from "./control-records.ts";
 import type { ParsedPacket } from "./parsed-packet.ts";
+import { DIRECTION_OUT } from "./policy-seam.ts";
 import type { RecordRing } from "./record-ring.ts";
 import { TokenBuckets } from "./token-bucket.ts";
 
+/**
+ * Who brought the decision about. Each has its limit, so that nobody hides what another did: least
+ * of all whoever forges packets the refusals that a session proves, which are evidence.
+ */
+const CAUSE = { anybody: 0, provenPeer: 1, ownVm: 2 } as const;
+const CAUSES = 3;
+/** Of each cause. All bursts together fit into the punt ring (worker-setup.ts PUNT_RING_BYTES). */
 const REPORTS_PER_SECOND = 2_000;
 const REPORTS_BURST = 4_000;
 const LINK_BYTES_MAX = 22;
 
 export class Punts {
-  /** Reports held back by the bucket or a full ring since the last one that went. */
-  suppressed = 0;
-  readonly #bucket = new TokenBuckets(1, REPORTS_PER_SECOND, REPORTS_BURST);
+  readonly #buckets = new TokenBuckets(CAUSES, REPORTS_PER_SECOND, REPORTS_BURST);
+  /** By cause: reports held back by its bucket or a full ring since the last one that went. */
+  readonly #suppressed = new Float64Array(CAUSES);
 
   constructor(
     readonly ring: RecordRing,
     readonly memory: DataView,
   ) {}
+
+  /** Reports held back since the last one that went, of all causes. */
+  get suppressed(): number {
+    const held = this.#suppressed;
+    return held[CAUSE.anybody] + held[CAUSE.provenPeer] + held[CAUSE.ownVm];
+  }
 
   confirmed(slot: number): void {
     const at = this.ring.begin(PUNT.confirmed, 4);
@@ -85,7 +99,10 @@ export class Punts {
     return true;
   }
 
-  /** One decision; see EVENT for the fields. Numbers below 0 mean none. */
+  /**
+   * One decision; see EVENT for the fields. Numbers below 0 mean none: a packet from outside has a
+   * tag only where the proof of a session covered it.
+   */
   event(
     kind: number,
     direction: number,
@@ -100,13 +117,11 @@ export class Punts {
     refusal: number,
     nowUs: number,
   ): void {
-    if (!this.#bucket.take(0, nowUs)) {
-      this.suppressed++;
-      return;
-    }
-    const at = this.ring.begin(kind, EVENT.sizeBytes);
+    const fromOutside = tag < 0 ? CAUSE.anybody : CAUSE.provenPeer;
+    const cause = direction === DIRECTION_OUT ? CAUSE.ownVm : fromOutside;
+    const at = this.#buckets.take(cause, nowUs) ? this.ring.begin(kind, EVENT.sizeBytes) : -1;
     if (at < 0) {
-      this.suppressed++;
+      this.#suppressed[cause]++;
       return;
     }
     const out = this.ring.memory;
@@ -123,10 +138,10 @@ export class Punts {
     out.setUint32(at + EVENT.tag, tag, true);
     out.setUint32(at + EVENT.rule, rule, true);
     out.setUint32(at + EVENT.signature, signature, true);
-    out.setUint32(at + EVENT.suppressed, this.suppressed, true);
+    out.setUint32(at + EVENT.suppressed, this.#suppressed[cause], true);
     out.setUint32(at + EVENT.refusal, refusal, true);
     this.#firstBytes(at, packet);
-    this.suppressed = 0;
+    this.#suppressed[cause] = 0;
     this.ring.commit();
   }
 

@@ -20,7 +20,11 @@ import { AgentUpdates, type Running, type UpdateResult } from "../../src/agent/u
 import { WorkerCommands } from "../../src/agent/worker-commands.ts";
 import type { PlaneLink } from "../../src/agent/worker-link.ts";
 import { buildPlane, COUNTER_NAMES, publishCounters } from "../../src/agent/worker-plane.ts";
-import type { WorkerSetup } from "../../src/agent/worker-setup.ts";
+import {
+  COMMAND_RING_BYTES,
+  PUNT_RING_BYTES,
+  type WorkerSetup,
+} from "../../src/agent/worker-setup.ts";
 import { COMMAND } from "../../src/dataplane/control-records.ts";
 import { Counters, countersBytes } from "../../src/dataplane/counters.ts";
 import { DROP_NAMES } from "../../src/dataplane/drop-reasons.ts";
@@ -246,8 +250,8 @@ export class Machine {
       flowDigest: new Uint8Array(32),
       poolPackets: POOL_PACKETS,
       sessionCapacity: SESSIONS,
-      commands: newRing(256 * 1024),
-      punts: newRing(1024 * 1024),
+      commands: newRing(COMMAND_RING_BYTES),
+      punts: newRing(PUNT_RING_BYTES),
       frames: newRing(1024 * 1024),
       sessions: new SharedArrayBuffer(sessionTableBytes(SESSIONS)),
       counters: new SharedArrayBuffer(countersBytes(COUNTER_NAMES.length)),

@@ -14,9 +14,12 @@ import {
   question,
   randomBytes,
   sentBy,
+  withheld,
 } from "./attack-kit.ts";
-import { TCP, tcp, text, udp } from "./frames.ts";
+import { reversed, TCP, tcp, text, udp } from "./frames.ts";
 import { type Pair, play, WEB_TO_DB } from "./pair.ts";
+
+const DB_TO_WEB = reversed(WEB_TO_DB);
 
 function heldAt(pair: Pair): Violations[] {
   const found: Violations[] = [];
@@ -39,6 +42,33 @@ test("refused flows of the peer's own are held against it", () => {
     const [held] = heldAt(pair);
     expect(held).toMatchObject({ count: 3, reason: "policy-denied" });
     expect(heldAt(pair)).toEqual([]);
+  });
+});
+
+test("a flood of forged packets hides neither them nor what the VM itself was refused", () => {
+  play({}, (pair) => {
+    begin(pair);
+    const own = withheld(pair, "web", () => {
+      pair.webSends(udp(WEB_TO_DB, 4000, 7777, text("APP1 x")));
+    });
+    expect(own.length).toBe(1);
+    pair.db.events.length = 0;
+    const forged = Array.from({ length: 8000 }, (_, i) =>
+      udp(WEB_TO_DB, 1024 + i, 7777, text("APP1 x")),
+    );
+    // In its midst, where every report that the limit gives back is spent at once.
+    forged.splice(7900, 0, ...own);
+    expect(inject(pair, "db", ...forged)).toEqual([]);
+    pair.dbSends(udp(DB_TO_WEB, 4000, 7777, text("APP1 x")));
+    const refused = pair.db.eventsOf("refused");
+    const bare = refused.filter(({ reason }) => reason === "untagged");
+    expect(bare.length).toBeGreaterThan(3000);
+    expect(bare.length).toBeLessThan(8000);
+    expect(pair.db.drops().get("untagged")).toBe(8000);
+    expect(heldAt(pair)).toMatchObject([{ count: 1, reason: "policy-denied" }]);
+    const others = refused.filter(({ reason }) => reason !== "untagged");
+    expect(others).toMatchObject([{ direction: "in" }, { direction: "out" }]);
+    for (const { suppressed } of others) expect(suppressed).toBeUndefined();
   });
 });
 
