@@ -48,7 +48,7 @@ const TITLE = /^\s*(test|describe)(\.each\(\w+\))?\([`"]/;
 const SHARED = ["errors", "units", "bytes"];
 const PARTS = (
   "dataplane session dpi capture policy takeover chain peer ssh switch " +
-  "wire store observe native"
+  "wire store observe native answers"
 ).split(" ");
 /** Parts that other parts may import: codecs, what is stored, how native code is opened. */
 const OPEN_PARTS = ["wire", "store", "native"];

@@ -2,20 +2,15 @@
  * From a refused flow to an allowed one: the manager proposes rules, shows what they change in the
  * policy, and applies them when that is confirmed. docs/console.md "Three clicks".
  */
+
 import { useState } from "preact/hooks";
+import type { Flow, Suggestion } from "../answers/flows.ts";
+import type { Checked } from "../answers/policies.ts";
 import { Confirmation } from "./action.tsx";
 import { ask, mayAct } from "./api.ts";
-import { endsOf, type Flow } from "./flow.ts";
+import { endsOf } from "./flow.ts";
 import { PatchView } from "./patch-view.tsx";
 import { ProblemNote } from "./resource.tsx";
-
-export type Suggestion = {
-  readonly version: number;
-  readonly document: string;
-  readonly rules: readonly { readonly id: string }[];
-  readonly unknown_app: number;
-  readonly denied_by_rule: number;
-};
 
 type Proposal = { readonly suggestion: Suggestion; readonly patch: string | null };
 
@@ -39,10 +34,7 @@ export async function askSuggestion(tenant: string, flow?: string): Promise<Prop
   const path = `/tenants/${encodeURIComponent(tenant)}/policy/suggestion${query}`;
   const suggestion = await ask<Suggestion>("GET", path);
   if (suggestion.rules.length === 0) return { suggestion, patch: "" };
-  const { patch } = await putPolicy<{ patch: string | null }>(tenant, {
-    ...suggestion,
-    isDry: true,
-  });
+  const { patch } = await putPolicy<Checked>(tenant, { ...suggestion, isDry: true });
   return { suggestion, patch };
 }
 

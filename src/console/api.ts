@@ -2,6 +2,7 @@
  * The manager's HTTP API as the pages use it (docs/api.md): JSON, the session's CSRF token with
  * whatever changes something, problems as errors. Whoever is logged in no more sees the sign-in.
  */
+import type { SessionShown } from "../answers/session.ts";
 import { Store } from "./store.ts";
 
 const PREFIX = "/api/v1";
@@ -90,12 +91,10 @@ async function problemOf(response: Response): Promise<Problem> {
   }
 }
 
-type Described = { readonly who: string; readonly role: Role; readonly csrf_token?: string };
-
 /** Asks who is signed in, by the cookie that the browser keeps. */
 export async function findSession(): Promise<void> {
   try {
-    const { who, role, csrf_token: csrf = "" } = await ask<Described>("GET", "/session");
+    const { who, role, csrf_token: csrf = "" } = await ask<SessionShown>("GET", "/session");
     session.set({ state: "in", who: who.replace(/^account /, ""), role, csrf });
   } catch (thrown) {
     const isOut = thrown instanceof Problem && thrown.status === 401;

@@ -4,6 +4,7 @@
  * before it, that an entry is in it (docs/ledger.md). Who may vote is the chain's state: whether
  * the quorum's signatures are good, chain-check.ts finds out.
  */
+import type { Inclusion } from "../answers/ledger.ts";
 import { contractLeaves } from "../chain/apply-block.ts";
 import type { Block } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
@@ -13,14 +14,6 @@ import type { Hash } from "../chain/ledger-units.ts";
 import { leafBytes, leafHash, rootOf, verifyInclusion } from "../chain/merkle.ts";
 
 export type Check = { readonly what: string; readonly isGood: boolean };
-
-export type Proof = {
-  readonly kind: "contract" | "record";
-  readonly index: number;
-  readonly size: number;
-  readonly entry: string;
-  readonly proof: readonly string[];
-};
 
 /** @throws Error with what is wrong with its form */
 export function readBlockJson(json: JsonValue): Block {
@@ -54,7 +47,10 @@ export function checksOf({ core, body }: Block, previous: Block | undefined): Ch
 }
 
 /** The leaf is hashed here, the root is that of the block's header. */
-export function isIncluded({ core }: Block, { kind, index, size, entry, proof }: Proof): boolean {
+export function isIncluded(
+  { core }: Block,
+  { kind, index, size, entry, proof }: Inclusion,
+): boolean {
   return verifyInclusion({
     ...{ index, size, leaf: leafHash(new TextEncoder().encode(entry)) },
     proof: proof as readonly Hash[],

@@ -3,6 +3,7 @@
  * own code over noble's cryptography: from the genesis file on, every root, committee, quorum,
  * random output and seal. docs/console.md "What the browser verifies".
  */
+import type { ChainPart } from "../answers/ledger.ts";
 import { EcvrfVerifier } from "../chain/ecvrf.ts";
 import { NobleEdwards } from "../chain/noble-edwards.ts";
 import { NobleVerifier } from "../chain/noble-signatures.ts";
@@ -13,12 +14,6 @@ import { ask } from "./api.ts";
 const AT_ONCE_MS = 40;
 
 export type Progress = { readonly blocks: number; readonly tip: number };
-
-type Part = {
-  readonly tip: number;
-  readonly next: number | null;
-  readonly lines: readonly string[];
-};
 
 /** @throws Problem of the API; what is wrong with the chain is in the answer */
 export async function verifyWholeChain(
@@ -31,7 +26,7 @@ export async function verifyWholeChain(
   const path = `/tenants/${encodeURIComponent(tenant)}/ledger/export`;
   let since = performance.now();
   for (let next: number | null = 0; next !== null && !verifier.isOver; ) {
-    const part: Part = await ask<Part>("GET", `${path}?from=${next}`);
+    const part: ChainPart = await ask<ChainPart>("GET", `${path}?from=${next}`);
     for (const [i, line] of part.lines.entries()) {
       verifier.take(encoder.encode(`${line}\n`));
       if (performance.now() - since < AT_ONCE_MS) continue;

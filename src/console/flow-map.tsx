@@ -2,10 +2,12 @@
  * The live map: agents in their groups, and the flows between them. Drawn by cytoscape; who does
  * not see it has the same in the table of flows, and a sentence here.
  */
+
 import cytoscape from "cytoscape";
 import { useEffect, useRef } from "preact/hooks";
-import { endsOf, type Flow, type Verdict } from "./flow.ts";
-import type { AgentRow } from "./pages/agents.tsx";
+import type { AgentRow } from "../answers/agents.ts";
+import type { Flow, Verdict } from "../answers/flows.ts";
+import { endsOf } from "./flow.ts";
 
 type MapProps = { readonly agents: readonly AgentRow[]; readonly flows: readonly Flow[] };
 type Element = cytoscape.ElementDefinition;

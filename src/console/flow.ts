@@ -1,23 +1,5 @@
-/** A flow of `GET /tenants/{tenant}/flows`, and what pages read off it. */
-export type Verdict = "allowed" | "refused" | "would-refuse";
-
-export type Flow = {
-  readonly id: string;
-  /** Who decided. */
-  readonly agent: string;
-  readonly direction: "in" | "out";
-  /** Of the other end. */
-  readonly address: string;
-  readonly peer: string;
-  readonly app: string;
-  readonly protocol: string;
-  readonly port: number;
-  readonly verdict: Verdict;
-  readonly rule: string;
-  readonly reason: string;
-  readonly count: number;
-  readonly last: string;
-};
+/** What pages read off a flow of `GET /tenants/{tenant}/flows`. */
+import type { Flow, Verdict } from "../answers/flows.ts";
 
 /** How often pages ask: agents report once a second. */
 export const REFRESH_MS = 2_000;

@@ -2,6 +2,7 @@
  * The console of `abs manager serve`, in the browser: sign-in, then pages. docs/console.md.
  * Everything that it shows or does goes through the HTTP API, as the account that signed in.
  */
+import type { TenantRow } from "../answers/tenants.ts";
 import "./bun-in-browser.ts";
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
@@ -14,8 +15,6 @@ import { Shell } from "./shell.tsx";
 import { Front, SignIn } from "./sign-in.tsx";
 import { useStore } from "./store.ts";
 import { Command } from "./table.tsx";
-
-type TenantRow = { readonly name: string };
 
 function App() {
   const now = useStore(session);

@@ -1,20 +1,14 @@
 /** What an agent's policy decides about a flow, and why: each rule considered, in order. */
+
 import type { TargetedSubmitEvent } from "preact";
 import { useState } from "preact/hooks";
+import type { AgentRow } from "../answers/agents.ts";
+import type { Explanation } from "../answers/flows.ts";
 import { Field } from "./action.tsx";
 import { ask } from "./api.ts";
-import type { AgentRow } from "./pages/agents.tsx";
 import type { PageProps } from "./pages.tsx";
 import { ProblemNote, useResource } from "./resource.tsx";
 import { Badge, Table } from "./table.tsx";
-
-type Considered = { readonly rule: string; readonly applies: boolean; readonly why: string };
-type Explanation = {
-  readonly action: "allow" | "deny";
-  readonly rule: string;
-  readonly stage: string;
-  readonly considered: readonly Considered[];
-};
 
 export function PolicyExplain({ tenant }: PageProps) {
   const [found, setFound] = useState<Explanation>();

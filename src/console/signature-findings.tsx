@@ -1,39 +1,7 @@
 /** Flows of a capture that was tested: what each is, by which signature, or why it is unknown. */
+import type { Findings, TestedFlow } from "../answers/signatures.ts";
 import { formatEnd } from "../wire/ip-text.ts";
 import { Badge, type Column, Table } from "./table.tsx";
-
-type Payload = {
-  readonly text: string;
-  /** Where the signature matched, in bytes. */
-  readonly matched?: { readonly start: number; readonly end: number };
-};
-type Flow = {
-  readonly proto: string;
-  readonly src_ip: string;
-  readonly src_port: number;
-  readonly dst_ip: string;
-  readonly dst_port: number;
-  readonly first_packet: number;
-  readonly packets: number;
-  readonly app: string | null;
-  readonly signature?: string;
-  readonly version: number | null;
-  readonly unknown?: string;
-  readonly nearest?: { readonly signature: string; readonly why: string };
-  readonly request: Payload | null;
-  readonly response: Payload | null;
-};
-
-/** As the manager answers: docs/sig-test.md has the fields. */
-export type Findings = {
-  readonly signatures: number;
-  readonly packets: number;
-  readonly flows: number;
-  /** Flows without an application, by reason. */
-  readonly unknown: Readonly<Record<string, number>>;
-  readonly warnings: readonly string[];
-  readonly told: readonly Flow[];
-};
 
 const REASONS: Readonly<Record<string, string>> = {
   "no-payload": "it carries nothing",
@@ -63,7 +31,7 @@ export function SignatureFindings({ findings }: { readonly findings: Findings })
   );
 }
 
-const columns: readonly Column<Flow>[] = [
+const columns: readonly Column<TestedFlow>[] = [
   { title: "From", cell: (flow) => formatEnd(flow.src_ip, flow.src_port) },
   { title: "To", cell: (flow) => formatEnd(flow.dst_ip, flow.dst_port) },
   { title: "Protocol", cell: ({ proto }) => proto },
@@ -77,7 +45,7 @@ const columns: readonly Column<Flow>[] = [
   { title: "Begins with", cell: ({ request, response }) => <Begin of={request ?? response} /> },
 ];
 
-function Because({ signature, version, unknown = "", nearest, request, response }: Flow) {
+function Because({ signature, version, unknown = "", nearest, request, response }: TestedFlow) {
   if (signature === undefined) {
     const nearly = nearest && ` (${nearest.signature} came nearest: ${nearest.why})`;
     return (
@@ -96,13 +64,13 @@ function Because({ signature, version, unknown = "", nearest, request, response 
   );
 }
 
-function spotOf(direction: string, payload: Payload | null): string | undefined {
+function spotOf(direction: string, payload: TestedFlow["request"]): string | undefined {
   const spot = payload?.matched;
   return spot === undefined
     ? undefined
     : `bytes ${spot.start} to ${spot.end - 1} of the ${direction}`;
 }
 
-function Begin({ of }: { readonly of: Payload | null }) {
+function Begin({ of }: { readonly of: TestedFlow["request"] }) {
   return of === null ? null : <code>{of.text}</code>;
 }

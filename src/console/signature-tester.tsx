@@ -4,11 +4,12 @@
  */
 import type { TargetedSubmitEvent } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import type { Findings } from "../answers/signatures.ts";
 import { Field } from "./action.tsx";
 import { ask, mayAct, Problem } from "./api.ts";
 import type { PageProps } from "./pages.tsx";
 import { ProblemNote } from "./resource.tsx";
-import { type Findings, SignatureFindings } from "./signature-findings.tsx";
+import { SignatureFindings } from "./signature-findings.tsx";
 
 /** As the manager takes them: docs/manager.md "Signatures". */
 const CAPTURE_BYTES_MAX = 8 * 1024 * 1024;

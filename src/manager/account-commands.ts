@@ -1,5 +1,14 @@
 /** Commands about accounts of the HTTP API and their tokens. docs/api.md "Accounts". */
 import { Type } from "typebox";
+import {
+  accountAdded,
+  accountRemoved,
+  accountRows,
+  passwordSet,
+  tokenCreated,
+  tokenRevoked,
+  tokenRows,
+} from "../answers/accounts.ts";
 import { AbsError } from "../errors.ts";
 import type { EpochSeconds } from "../units.ts";
 import { hashPassword } from "./accounts.ts";
@@ -35,6 +44,7 @@ const add = adminCommand({
     role: choice(ADMIN_ROLES),
     password: password("what it logs in with"),
   },
+  answer: accountAdded,
   async run({ name, role, password: given }, { state }) {
     const hash = await hashPassword(given);
     state.accounts.add({ name, role }, hash, state.now());
@@ -48,6 +58,7 @@ const list = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/accounts" },
   input: {},
+  answer: accountRows,
   run(_input, { state }) {
     const rows = state.accounts.list().map(({ name, role, madeAt, changedAt }) => ({
       ...{ name, role, made: timeText(madeAt), password: timeText(changedAt) },
@@ -64,6 +75,7 @@ const remove = adminCommand({
   words: ["name"],
   http: { method: "DELETE", path: "/accounts/{name}" },
   input: { name: accountName },
+  answer: accountRemoved,
   run({ name }, { state, cutAccount }) {
     state.accounts.remove(name);
     cutAccount(name);
@@ -79,6 +91,7 @@ const setPassword = adminCommand({
   standardInput: onStandardInput,
   http: { method: "PUT", path: "/accounts/{name}/password" },
   input: { name: accountName, password: password("the new one") },
+  answer: passwordSet,
   async run({ name, password: given }, { state, cutAccount }) {
     state.accounts.need(name);
     const hash = await hashPassword(given);
@@ -100,6 +113,7 @@ const tokenCreate = adminCommand({
     label: text("what it is for", "-"),
     expires: duration("how long it is good, at most 366d", "90d"),
   },
+  answer: tokenCreated,
   run({ name, role, label, expires }, { state }) {
     const account = state.accounts.need(name);
     const granted = role ?? account.role;
@@ -126,6 +140,7 @@ const tokenList = adminCommand({
   words: ["name"],
   http: { method: "GET", path: "/accounts/{name}/tokens" },
   input: { name: accountName },
+  answer: tokenRows,
   run({ name }, { state }) {
     state.accounts.need(name);
     const rows = state.tokens.list(name).map(({ id, role, label, expiresAt, usedAt }) => ({
@@ -142,6 +157,7 @@ const tokenRevoke = adminCommand({
   words: ["name", "id"],
   http: { method: "DELETE", path: "/accounts/{name}/tokens/{id}" },
   input: { name: accountName, id: reference("of the token") },
+  answer: tokenRevoked,
   run({ name, id }, { state, cutAccount }) {
     state.accounts.need(name);
     state.tokens.revoke(name, id);

@@ -4,7 +4,7 @@
  * (command-words.ts, command-input.ts), `abs manager … --help`, and the HTTP API (api/).
  * docs/manager.md "Commands".
  */
-import { type Static, type TObject, type TProperties, Type } from "typebox";
+import { type Static, type TObject, type TProperties, type TSchema, Type } from "typebox";
 import type { SqliteSnapshot } from "../node/sqlite-snapshot.ts";
 import type { AdminRole } from "./administrators.ts";
 import type { CaptureTests } from "./capture-tests.ts";
@@ -44,8 +44,8 @@ export type CommandContext = {
 export type CommandHost = Omit<CommandContext, "who">;
 
 /** For `--output json`, and for people. */
-export type CommandAnswer = {
-  readonly value: unknown;
+export type CommandAnswer<Value = unknown> = {
+  readonly value: Value;
   readonly text: string;
   /** For people, beside the text: on standard error. */
   readonly note?: string | undefined;
@@ -81,20 +81,23 @@ type CommandWords = {
 export type AdminCommand = CommandWords & {
   readonly words: readonly string[];
   readonly input: TObject;
+  /** What `value` of its answer is (src/answers). */
+  readonly answer: TSchema;
   readonly run: (
     input: CommandInput,
     context: CommandContext,
   ) => CommandAnswer | Promise<CommandAnswer>;
 };
 
-/** @param command with the properties of its input; `run` gets them typed */
-export function adminCommand<const P extends TProperties>(
+/** @param command with the properties of its input, and its answer; `run` has both typed */
+export function adminCommand<const P extends TProperties, A extends TSchema>(
   command: CommandWords & {
     readonly input: P;
+    readonly answer: A;
     readonly run: (
       input: Static<TObject<P>>,
       context: CommandContext,
-    ) => CommandAnswer | Promise<CommandAnswer>;
+    ) => CommandAnswer<Static<A>> | Promise<CommandAnswer<Static<A>>>;
   },
 ): AdminCommand {
   const { run } = command;

@@ -1,4 +1,11 @@
 /** Commands about the manager itself and its administrators. docs/manager.md "Commands". */
+import {
+  administratorAdded,
+  administratorRemoved,
+  administratorRows,
+  auditRows,
+  managerStatus,
+} from "../answers/administration.ts";
 import { toHex } from "../bytes.ts";
 import { fingerprintOf, parsePublicLine, publicLineOf } from "../ssh/ssh-keys.ts";
 import { adminCommand } from "./admin-command.ts";
@@ -12,6 +19,7 @@ const status = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/status" },
   input: {},
+  answer: managerStatus,
   run(_input, { state, counts }) {
     const { place, keys } = state.manager;
     const hostKey = state.manager.hostKey.publicKey;
@@ -39,6 +47,7 @@ const adminAdd = adminCommand({
     ssh_key: text("line of an id_ed25519.pub"),
     role: choice(ADMIN_ROLES, { fallback: "administrator" }),
   },
+  answer: administratorAdded,
   run({ name, ssh_key, role }, { state }) {
     const line = parsePublicLine(ssh_key);
     if (line === undefined) {
@@ -58,6 +67,7 @@ const adminList = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/administrators" },
   input: {},
+  answer: administratorRows,
   run(_input, { state }) {
     const rows = state.administrators.list().map(({ name, role, sshPub }) => ({
       ...{ name, role, fingerprint: fingerprintOf(Uint8Array.fromHex(sshPub)) },
@@ -73,6 +83,7 @@ const adminRemove = adminCommand({
   words: ["name"],
   http: { method: "DELETE", path: "/administrators/{name}" },
   input: { name: reference("of the administrator") },
+  answer: administratorRemoved,
   run(input, { state, cutAdministrator }) {
     const { name } = state.administrators.remove(input.name);
     cutAdministrator(name);
@@ -86,6 +97,7 @@ const audit = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/audit" },
   input: { count: whole(1, 100_000, "how many", 50) },
+  answer: auditRows,
   run({ count }, { state }) {
     const rows = state.audit.list(count).map(({ at, ...entry }) => ({
       ...{ at: timeText(at), ...entry },

@@ -1,5 +1,12 @@
 /** Commands about agents: the mapping service as an administrator sees it. docs/manager.md. */
 import { type Static, type TObject, Type } from "typebox";
+import {
+  type AgentDescription,
+  agentDescription,
+  agentRevoked,
+  agentRows,
+  agentsChanged,
+} from "../answers/agents.ts";
 import { decodeSignedCertificate } from "../chain/identity-certificate.ts";
 import { AbsError } from "../errors.ts";
 import { adminCommand, type CommandContext } from "./admin-command.ts";
@@ -50,6 +57,7 @@ const list = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/agents" },
   input: { tenant: ofTenant, revoked: Type.Optional(flag("revoked ones too")) },
+  answer: agentRows,
   run({ tenant, revoked }, { state }) {
     if (tenant !== undefined) state.tenants.need(tenant);
     const nodes = state.nodes
@@ -69,7 +77,7 @@ const list = adminCommand({
   },
 });
 
-function describe(node: MappedNode, { state }: CommandContext) {
+function describe(node: MappedNode, { state }: CommandContext): AgentDescription {
   const read = decodeSignedCertificate(node.certificate);
   const certificate = "signed" in read ? read.signed.certificate : undefined;
   return {
@@ -102,6 +110,7 @@ const show = adminCommand({
   words: ["agent"],
   http: { method: "GET", path: "/agents/{agent}" },
   input: oneAgent,
+  answer: agentDescription,
   run({ agent, tenant }, context) {
     const value = describe(agentOf(agent, tenant, context), context);
     const lines = Object.entries(value).map(([name, field]) => {
@@ -140,6 +149,7 @@ const set = adminCommand({
     tenant: ofTenant,
     ...changes,
   },
+  answer: agentsChanged,
   run({ agent = [], all = false, tenant, ...asked }, context) {
     const { state } = context;
     const change = changeOf(asked);
@@ -166,6 +176,7 @@ const revoke = adminCommand({
   words: ["agent"],
   http: { method: "POST", path: "/agents/{agent}/revoke" },
   input: { ...oneAgent, reason: text("for the record", "by an administrator") },
+  answer: agentRevoked,
   run(input, context) {
     const { state, cutAgent } = context;
     const { nodeId, tenant, name, state: was } = agentOf(input.agent, input.tenant, context);

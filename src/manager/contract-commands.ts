@@ -1,5 +1,11 @@
 /** Commands about Security Contracts: by hand what the keeper does by policy. docs/manager.md. */
 import type { Static, TObject } from "typebox";
+import {
+  contractExpired,
+  contractIssued,
+  contractRegenerated,
+  contractRows,
+} from "../answers/contracts.ts";
 import type { ContractEntry } from "../chain/contract-entry.ts";
 import { AbsError } from "../errors.ts";
 import { adminCommand, type CommandContext } from "./admin-command.ts";
@@ -28,6 +34,7 @@ const list = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/tenants/{tenant}/contracts" },
   input: ofTenant,
+  answer: contractRows,
   run({ tenant }, { state }) {
     state.tenants.need(tenant);
     const rows = state.tenants.contracts(tenant).map(({ entry }) => ({
@@ -46,6 +53,7 @@ const issue = adminCommand({
   role: "operator",
   http: { method: "POST", path: "/tenants/{tenant}/contracts" },
   input: ofTenant,
+  answer: contractIssued,
   run({ tenant }, { state, ledgers }) {
     state.tenants.need(tenant);
     const scId = state.transaction(() => state.tenants.issueContract(tenant, state.now()));
@@ -62,6 +70,7 @@ const add = adminCommand({
   standardInput: { property: "document", mediaType: "application/yaml" },
   http: { method: "POST", path: "/tenants/{tenant}/contracts/terms" },
   input: { ...ofTenant, document: documentText("a Security Contract without its secret") },
+  answer: contractIssued,
   run({ tenant, document }, { state, ledgers }) {
     state.tenants.need(tenant);
     const terms = readTerms(document, state.now());
@@ -78,6 +87,7 @@ const regenerate = adminCommand({
   words: ["sc_id"],
   http: { method: "POST", path: "/tenants/{tenant}/contracts/{sc_id}/regenerate" },
   input: oneContract,
+  answer: contractRegenerated,
   run(input, context) {
     const { state, ledgers } = context;
     const { tenant } = input;
@@ -96,6 +106,7 @@ const expire = adminCommand({
   words: ["sc_id"],
   http: { method: "POST", path: "/tenants/{tenant}/contracts/{sc_id}/expire" },
   input: oneContract,
+  answer: contractExpired,
   run(input, context) {
     const { state, ledgers } = context;
     const { tenant } = input;

@@ -1,5 +1,6 @@
 /** Commands about flows that agents report, and what a policy says of them. docs/manager.md. */
 import { Type } from "typebox";
+import * as answers from "../answers/flows.ts";
 import { FLOW_DIRECTIONS, FLOW_VERDICTS } from "../channel/flow-report.ts";
 import { AbsError } from "../errors.ts";
 import { explainPolicy, type PolicyQuestion } from "../policy/explain.ts";
@@ -30,6 +31,7 @@ const list = adminCommand({
     agent: Type.Optional(reference("name of the agent at either end")),
     count: whole(1, FLOWS_MAX, "how many", 1000),
   },
+  answer: answers.flowRows,
   run({ tenant, verdict, agent, count }, { state, flows }) {
     state.tenants.need(tenant);
     const rows = flows
@@ -59,6 +61,7 @@ const explain = adminCommand({
     port: whole(0, PORT_MAX, "of who answers", 0),
     app: Type.Optional(reference("application that is proven; without it, before one is")),
   },
+  answer: answers.explanation,
   run({ tenant, agent, ...words }, context) {
     const node = agentOf(agent, tenant, context);
     const { version, body } = context.state.tenants.policy(tenant);
@@ -106,6 +109,7 @@ const suggestion = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/tenants/{tenant}/policy/suggestion" },
   input: { tenant: tenantName, flow: Type.Optional(reference("id of this one; without it, all")) },
+  answer: answers.suggestion,
   run({ tenant, flow }, { state, flows }) {
     state.tenants.need(tenant);
     const refused = flows.list(tenant).filter(({ verdict }) => verdict !== "allowed");
@@ -126,6 +130,7 @@ const replay = adminCommand({
   standardInput: { property: "document", mediaType: "application/yaml" },
   http: { method: "POST", path: "/tenants/{tenant}/policy/replay" },
   input: { tenant: tenantName, document: documentText("the policy to try") },
+  answer: answers.replay,
   run({ tenant, document }, { state, flows }) {
     state.tenants.need(tenant);
     const value = replayFlows(state, tenant, { document, flows: flows.list(tenant) });

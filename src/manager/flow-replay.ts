@@ -2,6 +2,7 @@
  * What another policy would do with the flows that agents reported: each is asked of both, for the
  * agent that reported it. policy/replay.ts does it for one agent. docs/manager.md "Flows".
  */
+import type { ChangedFlow, Replay } from "../answers/flows.ts";
 import { PolicyAnswers } from "../policy/question.ts";
 import { replay } from "../policy/replay.ts";
 import { parsePolicy } from "../policy/schema.ts";
@@ -11,31 +12,12 @@ import type { ManagerState } from "./manager-state.ts";
 import { checkPolicy, policyNamesOf } from "./policy-check.ts";
 import type { ReportedFlow } from "./reported-flows.ts";
 
-export type ChangedFlow = {
-  readonly agent: string;
-  readonly direction: string;
-  readonly other: string;
-  readonly app: string;
-  readonly port: number;
-  readonly count: number;
-  /** Action and rule. */
-  readonly now: string;
-  readonly draft: string;
-};
-
-export type FlowReplay = {
-  readonly flows: number;
-  readonly same: number;
-  readonly other_rule: number;
-  readonly changed: readonly ChangedFlow[];
-};
-
 /** @throws AbsError POLICY_INVALID */
 export function replayFlows(
   state: ManagerState,
   tenant: string,
   { document, flows }: { readonly document: string; readonly flows: readonly ReportedFlow[] },
-): FlowReplay {
+): Replay {
   checkPolicy(state, tenant, document);
   const draft = parsePolicy(document, "input");
   const now = parsePolicy(state.tenants.policy(tenant).body, "policy");

@@ -3,33 +3,23 @@
  * between two agents the one that begins needs one, and the one that answers. policy/suggest.ts
  * makes them for one agent. docs/manager.md "Flows".
  */
+import type { SuggestedRule, Suggestion } from "../answers/flows.ts";
 import type { ObservedFlow } from "../policy/observed-flows.ts";
 import { PolicyAnswers } from "../policy/question.ts";
 import { withRulesAdded } from "../policy/rule-insertion.ts";
 import { parsePolicy } from "../policy/schema.ts";
-import { type SuggestedRule, suggest } from "../policy/suggest.ts";
+import { type SuggestedRule as RuleOfAgent, suggest } from "../policy/suggest.ts";
 import { bothQuestions } from "./flow-question.ts";
 import type { ManagerState } from "./manager-state.ts";
 import type { MappedNode } from "./mapping-service.ts";
 import { policyNamesOf } from "./policy-check.ts";
 import type { ReportedFlow } from "./reported-flows.ts";
 
-export type FlowSuggestion = {
-  /** Of the policy that they go into, which `document` is with them. */
-  readonly version: number;
-  readonly document: string;
-  readonly rules: readonly SuggestedRule[];
-  /** Denied flows that no rule can allow before a signature recognises their application. */
-  readonly unknown_app: number;
-  /** Flows that a rule denies: somebody meant that. */
-  readonly denied_by_rule: number;
-};
-
 export function suggestRules(
   state: ManagerState,
   tenant: string,
   flows: readonly ReportedFlow[],
-): FlowSuggestion {
+): Suggestion {
   const { version, body } = state.tenants.policy(tenant);
   const policy = parsePolicy(body, "policy");
   const nodes = state.nodes.enrolled(tenant);
@@ -64,9 +54,9 @@ function byNode(
 }
 
 /** The policy is every agent's: the rule must say whose it is. */
-function atBothEnds(rule: SuggestedRule, agent: string): SuggestedRule {
-  const { id, direction, from, to, ...more } = rule;
+function atBothEnds(rule: RuleOfAgent, agent: string): SuggestedRule {
+  const { id, direction, from = {}, to = {}, ...more } = rule;
   const ends =
     direction === "in" ? { from, to: { agent, ...to } } : { from: { agent, ...from }, to };
-  return { id, direction, ...ends, ...more } as SuggestedRule;
+  return { id, direction, ...ends, ...more };
 }

@@ -1,5 +1,6 @@
 /** Commands about agents' keys. docs/manager.md "Keys". */
 import { Type } from "typebox";
+import { type KeyRow, keyRows, keysRotated } from "../answers/keys.ts";
 import { KEY_KINDS, type KeyKind } from "../channel/renewal-messages.ts";
 import { fingerprintOf, publicLineOf } from "../ssh/ssh-keys.ts";
 import type { EpochSeconds } from "../units.ts";
@@ -19,6 +20,7 @@ const list = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/keys" },
   input: { tenant: ofTenant },
+  answer: keyRows,
   run({ tenant }, { state }) {
     if (tenant !== undefined) state.tenants.need(tenant);
     const renewals = new Map(state.renewals.list(tenant).map((one) => [one.nodeId, one]));
@@ -43,7 +45,7 @@ function sinceText(node: MappedNode, kind: KeyKind): string {
   return timeText(sinceOf(node, kind) as EpochSeconds);
 }
 
-function stepOf(renewal: Renewal | undefined): string {
+function stepOf(renewal: Renewal | undefined): KeyRow["renewal"] {
   if (renewal === undefined) return "-";
   if (renewal.agreement !== undefined) return "waits for the ledger";
   return renewal.certificate === undefined ? "waits for the agent" : "certified";
@@ -62,6 +64,7 @@ const rotate = adminCommand({
     all: Type.Optional(flag("all agents, or all of the tenant")),
     tenant: ofTenant,
   },
+  answer: keysRotated,
   run(input, context) {
     const { state } = context;
     if (input.host === true) return rotateHost(input, context);

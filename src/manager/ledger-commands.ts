@@ -3,6 +3,7 @@
  * one. Whoever asks can check both (docs/ledger.md "Export"); the console does.
  */
 
+import { type BlockRow, blockRows, chainPart, inclusion, wholeBlock } from "../answers/ledger.ts";
 import { contractLeaves } from "../chain/apply-block.ts";
 import type { Block } from "../chain/block.ts";
 import { blockHashOf } from "../chain/block-core.ts";
@@ -36,6 +37,7 @@ const blocks = adminCommand({
   role: "viewer",
   http: { method: "GET", path: PATH },
   input: { tenant: tenantName, count: whole(1, 1000, "how many", 50) },
+  answer: blockRows,
   run({ tenant, count }, { state, ledgers }) {
     state.tenants.need(tenant);
     const rows = ledgers.read(tenant, (snapshot) => {
@@ -47,7 +49,7 @@ const blocks = adminCommand({
   },
 });
 
-function rowOf({ core, body, proof: { quorum } }: Block) {
+function rowOf({ core, body, proof: { quorum } }: Block): BlockRow {
   return {
     ...{ height: core.height, block_hash: blockHashOf(core), timestamp: timeText(core.timestamp) },
     ...{ contracts: body.contracts.length, records: body.records.length },
@@ -62,6 +64,7 @@ const show = adminCommand({
   words: ["height"],
   http: { method: "GET", path: `${PATH}/{height}` },
   input: { tenant: tenantName, height },
+  answer: wholeBlock,
   run({ tenant, height: wanted }, { state, ledgers }) {
     state.tenants.need(tenant);
     const text = ledgers.read(tenant, (snapshot) => decoder.decode(lineOf(snapshot, wanted)));
@@ -79,6 +82,7 @@ const prove = adminCommand({
     ...{ tenant: tenantName, height },
     ...{ kind: choice(["contract", "record"]), index: whole(0, INDEX_MAX, "in the block, from 0") },
   },
+  answer: inclusion,
   run({ tenant, height: wanted, kind, index }, { state, ledgers }) {
     state.tenants.need(tenant);
     const { core, body } = ledgers.read(tenant, (snapshot) => blockAt(snapshot, wanted));
@@ -113,6 +117,7 @@ const exported = adminCommand({
     tenant: tenantName,
     from: whole(0, HEIGHT_MAX, "from this height on; 0 is the genesis file", 0),
   },
+  answer: chainPart,
   run({ tenant, from }, { state, ledgers }) {
     state.tenants.need(tenant);
     const value = ledgers.read(tenant, (snapshot) => {

@@ -1,5 +1,12 @@
 /** Commands about the policy of a tenant, and its versions. docs/manager.md "Policy". */
 import { Type } from "typebox";
+import {
+  type PolicyChanged,
+  policyChanged,
+  policyDifference,
+  policyShown,
+  versionRows,
+} from "../answers/policies.ts";
 import { AbsError } from "../errors.ts";
 import { type NamedText, policyPatch } from "../policy/policy-diff.ts";
 import { adminCommand, type CommandAnswer, type CommandContext } from "./admin-command.ts";
@@ -23,7 +30,7 @@ type Change = {
 export function distribute(
   { tenant, text, expected, isDry }: Change,
   { state, who }: CommandContext,
-): CommandAnswer {
+): CommandAnswer<PolicyChanged> {
   return state.transaction(() => {
     const { version: newest, body } = state.tenants.policy(tenant);
     if (expected !== undefined && expected !== newest) throw moved(tenant, newest);
@@ -39,15 +46,18 @@ export function distribute(
   });
 }
 
-function warned(warnings: readonly string[], answer: CommandAnswer): CommandAnswer {
+function warned<Value>(
+  warnings: readonly string[],
+  answer: CommandAnswer<Value>,
+): CommandAnswer<Value> {
   return { ...answer, text: [...warningLines(warnings), answer.text].join("\n") };
 }
 
-function patchAnswer(
-  words: Readonly<Record<string, unknown>>,
+function patchAnswer<Words extends object>(
+  words: Words,
   before: NamedText,
   after: NamedText,
-): CommandAnswer {
+): CommandAnswer<Words & { readonly differs: boolean; readonly patch: string | null }> {
   const patch = policyPatch(before, after);
   const value = { ...words, differs: patch !== "", patch: patch ?? null };
   if (patch === undefined) return { value, text: "too much differs to be shown line by line" };
@@ -75,6 +85,7 @@ const apply = adminCommand({
     ...{ tenant: tenantName, document: documentText(WHAT) },
     ...{ dry_run: dryRun, expect_version: expectVersion },
   },
+  answer: policyChanged,
   run({ tenant, document: text, dry_run, expect_version: expected }, context) {
     context.state.tenants.need(tenant);
     return distribute({ tenant, text, expected, isDry: dry_run === true }, context);
@@ -87,6 +98,7 @@ const show = adminCommand({
   role: "viewer",
   http: { method: "GET", path: PATH },
   input: { tenant: tenantName, version: Type.Optional(versionNumber("of this version")) },
+  answer: policyShown,
   run({ tenant, version: asked }, { state: { tenants } }) {
     tenants.need(tenant);
     const version = asked ?? tenants.policy(tenant).version;
@@ -105,6 +117,7 @@ const diff = adminCommand({
     from: Type.Optional(versionNumber("from this version; the one before `to`, if absent")),
     to: Type.Optional(versionNumber("to this version; the newest, if absent")),
   },
+  answer: policyDifference,
   run({ tenant, from, to }, { state: { tenants } }) {
     tenants.need(tenant);
     const newer = to ?? tenants.policy(tenant).version;
@@ -122,6 +135,7 @@ const history = adminCommand({
   role: "viewer",
   http: { method: "GET", path: `${PATH}/versions` },
   input: { tenant: tenantName },
+  answer: versionRows,
   run({ tenant }, { state: { tenants } }) {
     tenants.need(tenant);
     const rows = tenants
@@ -141,6 +155,7 @@ const rollback = adminCommand({
     version: versionNumber("of this version"),
     ...{ dry_run: dryRun, expect_version: expectVersion },
   },
+  answer: policyChanged,
   run({ tenant, version, dry_run, expect_version: expected }, context) {
     context.state.tenants.need(tenant);
     const text = context.state.tenants.policyAt(tenant, version);

@@ -1,5 +1,12 @@
 /** Commands about quarantine: by hand what authenticated evidence does. docs/manager.md. */
 import { Type } from "typebox";
+import {
+  type QuarantineRow,
+  quarantineBegun,
+  quarantineReleased,
+  quarantineRows,
+  quarantineTerms,
+} from "../answers/quarantines.ts";
 import { AbsError } from "../errors.ts";
 import { RULES_MAX } from "../switch/flow-table.ts";
 import { hexOfMac, ipHex, ipText } from "../switch/match-text.ts";
@@ -99,10 +106,12 @@ function mustBePossible(one: QuarantinedHost, { state }: CommandContext): void {
   throw new AbsError("QUARANTINE_FULL", what, "`abs manager quarantine release` ends some.");
 }
 
-function describe(one: Quarantine) {
+function describe(one: Quarantine): QuarantineRow {
   return {
-    ...{ number: one.number, host: one.name, tenant: one.tenant, addresses: one.addresses },
-    ...{ macs: one.macs, ports: one.ports.map(({ switchName, port }) => `${switchName}:${port}`) },
+    ...{ number: one.number, host: one.name },
+    ...(one.tenant === undefined ? {} : { tenant: one.tenant }),
+    ...{ addresses: one.addresses, macs: one.macs },
+    ...{ ports: one.ports.map(({ switchName, port }) => `${switchName}:${port}`) },
     ...{ reason: one.reason, by: one.author, since: timeText(one.madeAt) },
     until: one.endsAt === undefined ? "released" : timeText(one.endsAt),
   };
@@ -122,6 +131,7 @@ const add = adminCommand({
       "x-remedy": "Write 90s, 15m, 24h, 7d, or ever.",
     }),
   },
+  answer: quarantineBegun,
   async run(input, context) {
     const { state, switches, who } = context;
     const found = hostOf(input as HostWords, context);
@@ -150,15 +160,16 @@ const list = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/quarantines" },
   input: { all: Type.Optional(flag("those that are over as well, newest first")) },
+  answer: quarantineRows,
   run({ all = false }, { state }) {
     const found = all ? state.quarantines.history() : state.quarantines.active();
     const rows = found.map((one) => {
-      const over = { over: timeText(one.overAt), why: one.overWhy };
-      return { ...describe(one), ...(all ? over : {}) };
+      const why = one.overWhy === undefined ? {} : { why: one.overWhy };
+      return { ...describe(one), ...(all ? { over: timeText(one.overAt), ...why } : {}) };
     });
     const shown = rows.map(({ number, host, addresses, reason, by, until, ...more }) => ({
       ...{ number, host, addresses: addresses.join(" ") || "-", reason, by, until },
-      ...("why" in more ? { over: more.over, why: more.why } : {}),
+      ...(all ? { over: more.over, why: more.why } : {}),
     }));
     return { value: rows, text: tableText(shown) };
   },
@@ -174,6 +185,7 @@ const release = adminCommand({
     number: whole(1, 2 ** 31, "of the quarantine"),
     reason: text("why, for the record", "by an administrator"),
   },
+  answer: quarantineReleased,
   async run({ number, reason }, { state, switches, who }) {
     const one = state.quarantines.need(number);
     const why = `released by ${who}: ${reason}`;
@@ -196,6 +208,7 @@ const terms = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/tenants/{tenant}/quarantine" },
   input: { tenant: tenantName },
+  answer: quarantineTerms,
   run({ tenant }, { state }) {
     state.tenants.need(tenant);
     const { violations, windowSeconds, seconds, reporters } = state.quarantines.terms(tenant);
@@ -216,6 +229,7 @@ const set = adminCommand({
     for: duration(FOR, "10m"),
     reporters: whole(1, 64, "agents that must have refused some", 1),
   },
+  answer: quarantineTerms,
   run({ tenant, violations, window, for: lasting, reporters }, { state }) {
     state.tenants.need(tenant);
     const windowSeconds = Math.min(WINDOW_SECONDS_MAX, durationSeconds(window));

@@ -3,7 +3,16 @@
  * "Signatures". They change the database; tenant-ledger.ts brings the commitments onto the chain,
  * and agents are given what is there.
  */
+
 import { type Static, type TObject, Type } from "typebox";
+import {
+  signatureDifference,
+  signaturePublished,
+  signatureRows,
+  signatureShown,
+  signaturesAdded,
+  signatureWithdrawn,
+} from "../answers/signatures.ts";
 import type { SignatureStatus } from "../chain/record-types.ts";
 import { parseSignatures } from "../dpi/schema.ts";
 import { changesOf } from "../sig/signature-words.ts";
@@ -56,6 +65,7 @@ const add = adminCommand({
     document: documentText("one signature or a list of them"),
     publish: Type.Optional(flag("and publish them")),
   },
+  answer: signaturesAdded,
   run({ tenant, document, publish }, context) {
     const { state, who, ledgers } = context;
     const { appDb, tenants } = state;
@@ -66,7 +76,8 @@ const add = adminCommand({
       const added = signatures.map((signature) => {
         const { sigId: sig_id, version, app } = signature;
         const isNew = appDb.add(tenant, signature, by);
-        return { sig_id, version, app, outcome: isNew ? "added" : "unchanged" };
+        const outcome: "added" | "unchanged" = isNew ? "added" : "unchanged";
+        return { sig_id, version, app, outcome };
       });
       if (publish !== true) return added;
       for (const signature of signatures) publishVersion(signature, { tenant }, context);
@@ -85,6 +96,7 @@ const list = adminCommand({
   role: "viewer",
   http: { method: "GET", path: PATH },
   input: ofTenant,
+  answer: signatureRows,
   run({ tenant }, { state: { appDb, tenants } }) {
     tenants.need(tenant);
     const rows = appDb.list(tenant).map(rowOf);
@@ -103,6 +115,7 @@ const show = adminCommand({
   words: ["sig_id"],
   http: { method: "GET", path: ONE },
   input: { ...oneSignature, version: versionOf("of this version") },
+  answer: signatureShown,
   run({ tenant, sig_id, version }, { state: { appDb, tenants } }) {
     tenants.need(tenant);
     const versions = appDb.versions(tenant, sig_id);
@@ -127,6 +140,7 @@ const diff = adminCommand({
     from: versionOf("the published one, if absent"),
     to: versionOf("the newest one, if absent"),
   },
+  answer: signatureDifference,
   run({ tenant, sig_id, from, to }, { state: { appDb, tenants } }) {
     tenants.need(tenant);
     const row = appDb.list(tenant).find(({ sigId }) => sigId === sig_id);
@@ -150,6 +164,7 @@ const publish = adminCommand({
   words: ["sig_id"],
   http: { method: "POST", path: `${ONE}/publish` },
   input: { ...oneSignature, version: versionOf("this version, not the newest") },
+  answer: signaturePublished,
   run({ tenant, sig_id: sigId, version: asked }, context) {
     const { state, ledgers } = context;
     state.tenants.need(tenant);
@@ -159,7 +174,7 @@ const publish = adminCommand({
       checkPublished(tenant, context);
     });
     ledgers.reconcile(tenant);
-    const value = { sig_id: sigId, version, status: "published" };
+    const value = { sig_id: sigId, version, status: "published" as const };
     return { value, text: `${sigId} version ${version} goes onto the ledger, then to its VMs` };
   },
 });
@@ -186,6 +201,7 @@ const disable = adminCommand({
   words: ["sig_id"],
   http: { method: "POST", path: `${ONE}/disable` },
   input: oneSignature,
+  answer: signatureWithdrawn,
   run: (input, context) => withdraw(input, "disabled", context),
 });
 
@@ -196,6 +212,7 @@ const decommission = adminCommand({
   words: ["sig_id"],
   http: { method: "POST", path: `${ONE}/decommission` },
   input: oneSignature,
+  answer: signatureWithdrawn,
   run: (input, context) => withdraw(input, "decommissioned", context),
 });
 

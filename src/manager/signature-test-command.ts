@@ -3,7 +3,9 @@
  * one that is not kept yet, or both. docs/manager.md "Signatures". Nothing is changed, nothing is
  * kept; what looks is a child process (capture-tests.ts).
  */
+
 import { Type } from "typebox";
+import { findings } from "../answers/signatures.ts";
 import { formatEnd } from "../wire/ip-text.ts";
 import { adminCommand } from "./admin-command.ts";
 import type { AppDb } from "./app-db.ts";
@@ -41,6 +43,7 @@ export const signatureTestCommand = adminCommand({
     library: Type.Optional(flag("the built-in signatures too")),
     inner: Type.Optional(flag("look inside tunnels")),
   },
+  answer: findings,
   async run({ tenant, capture, draft: text, only, library, inner }, { state, captureTests }) {
     state.tenants.need(tenant);
     const draft: Draft = text === undefined ? NO_DRAFT : checkSignatures(text);

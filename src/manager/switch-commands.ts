@@ -1,5 +1,6 @@
 /** Commands about the switches at which quarantined VMs are dropped. docs/manager.md "Switches". */
 import { Type } from "typebox";
+import { switchAdded, switchLogin, switchRemoved, switchRows } from "../answers/switches.ts";
 import { AbsError } from "../errors.ts";
 import { parsePlace, type SwitchPlace } from "../switch/switch-place.ts";
 import { adminCommand } from "./admin-command.ts";
@@ -32,6 +33,7 @@ ryu+http://HOST:PORT or onos+http://HOST:PORT",
     key: file("of the certificate; PEM file on its machine"),
     ca: file("who signs the other end's certificate; PEM file on its machine"),
   },
+  answer: switchAdded,
   run({ name, at, datapath, certificate, key, ca }, { state, switches }) {
     const digits = datapath?.replace("0x", "").toLowerCase().padStart(16, "0");
     const place = parsePlace(at);
@@ -82,6 +84,7 @@ const login = adminCommand({
       ...{ writeOnly: true, minLength: 1, maxLength: 1024 },
     }),
   },
+  answer: switchLogin,
   run({ name, user, password }, { state, switches }) {
     const entry = state.switches.need(name);
     state.transaction(() => state.switches.setLogin(name, user, password));
@@ -96,6 +99,7 @@ const list = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/switches" },
   input: {},
+  answer: switchRows,
   run(_input, { state, switches }) {
     const rows = state.switches.list().map(({ name, place, datapath }) => {
       const status = switches.status(name);
@@ -115,6 +119,7 @@ const remove = adminCommand({
   words: ["name"],
   http: { method: "DELETE", path: "/switches/{name}" },
   input: { name: switchName },
+  answer: switchRemoved,
   async run({ name }, { state, switches }) {
     state.switches.need(name);
     state.transaction(() => state.switches.remove(name));

@@ -16,6 +16,9 @@ const TICK_MS = 500;
 /** A command waits so long for the switches. */
 const SETTLE_MS = 2_000;
 
+/** By the names of the switches. */
+type SwitchStates = Readonly<Record<string, SwitchStatus["state"]>>;
+
 export class SwitchDesk {
   readonly #keepers = new Map<string, SwitchKeeper>();
   readonly #cookies: CookieRange;
@@ -77,7 +80,7 @@ export class SwitchDesk {
   }
 
   /** A quarantine began. @returns the state of each switch after it was told */
-  async began(one: Quarantine): Promise<Readonly<Record<string, string>>> {
+  async began(one: Quarantine): Promise<SwitchStates> {
     const { number, tenant, nodeId: node, name, addresses, reason, author } = one;
     const until = one.endsAt === undefined ? undefined : new Date(one.endsAt * 1000).toISOString();
     const who = { quarantine: number, tenant, node, host: name, addresses };
@@ -86,14 +89,14 @@ export class SwitchDesk {
   }
 
   /** One is over. */
-  async over(one: Quarantine, why: string): Promise<Readonly<Record<string, string>>> {
+  async over(one: Quarantine, why: string): Promise<SwitchStates> {
     const { number, tenant, nodeId: node, name, addresses } = one;
     const who = { quarantine: number, tenant, node, host: name, addresses };
     this.write({ event: "quarantine-over", ...who, reason: why });
     return this.#settle();
   }
 
-  async #settle(): Promise<Readonly<Record<string, string>>> {
+  async #settle(): Promise<SwitchStates> {
     const all = [...this.#keepers];
     await Promise.all(all.map(([, keeper]) => keeper.settled(SETTLE_MS)));
     return Object.fromEntries(all.map(([name, keeper]) => [name, keeper.status.state]));

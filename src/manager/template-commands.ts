@@ -1,5 +1,7 @@
 /** Commands about templates of policies, and rules made from them. docs/policy.md "Templates". */
 import { Type } from "typebox";
+import { policyChanged } from "../answers/policies.ts";
+import { templateNamed, templateRows, templateShown } from "../answers/templates.ts";
 import { AbsError } from "../errors.ts";
 import { withoutRules, withRules } from "../policy/rule-insertion.ts";
 import { rulesOf, type TemplateSettings } from "../policy/template.ts";
@@ -28,6 +30,7 @@ const list = adminCommand({
   role: "viewer",
   http: { method: "GET", path: PATH },
   input: {},
+  answer: templateRows,
   run(_, { state: { templates } }) {
     const rows = templates.list().map(({ name, author, madeAt }) => {
       const { description, parameters } = templates.parsed(name);
@@ -51,6 +54,7 @@ const show = adminCommand({
   words: ["template"],
   http: { method: "GET", path: `${PATH}/{template}` },
   input: { template: reference("of the template") },
+  answer: templateShown,
   run({ template }, { state: { templates } }) {
     const { text: body } = templates.need(template);
     return { value: { template, body }, text: body.trimEnd() };
@@ -65,6 +69,7 @@ const put = adminCommand({
   standardInput: { property: "document", mediaType: "application/yaml" },
   http: { method: "PUT", path: `${PATH}/{template}` },
   input: { ...oneTemplate, document: documentText("a template") },
+  answer: templateNamed,
   run({ template, document }, { state, who }) {
     state.templates.put(template, document, { author: who, now: state.now() });
     return { value: { template }, text: `${template} is kept; rules made from it before stay` };
@@ -78,6 +83,7 @@ const remove = adminCommand({
   words: ["template"],
   http: { method: "DELETE", path: `${PATH}/{template}` },
   input: oneTemplate,
+  answer: templateNamed,
   run({ template }, { state }) {
     state.templates.remove(template);
     return { value: { template }, text: `${template} is forgotten` };
@@ -102,6 +108,7 @@ const use = adminCommand({
     dry_run: dryRun,
     expect_version: expectVersion,
   },
+  answer: policyChanged,
   run({ template, tenant, as = template, set = [], dry_run, expect_version: expected }, context) {
     const { tenants, templates } = context.state;
     tenants.need(tenant);
@@ -136,6 +143,7 @@ const unuse = adminCommand({
   words: ["as"],
   http: { method: "DELETE", path: `${RULES_PATH}/{as}` },
   input: { as: useName, tenant: tenantName, dry_run: dryRun, expect_version: expectVersion },
+  answer: policyChanged,
   run({ as, tenant, dry_run, expect_version: expected }, context: CommandContext) {
     const { tenants } = context.state;
     tenants.need(tenant);

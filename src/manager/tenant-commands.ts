@@ -1,5 +1,14 @@
 /** Commands about tenants and invitations. docs/manager.md "Commands". */
+
 import { type Static, type TObject, Type } from "typebox";
+import {
+  invitationMade,
+  invitationRows,
+  invitationsWithdrawn,
+  recoveryKey,
+  tenantMade,
+  tenantRows,
+} from "../answers/tenants.ts";
 import { encodeToken } from "../channel/enrolment-token.ts";
 import { AbsError } from "../errors.ts";
 import { kernelRandom } from "../native/kernel-random.ts";
@@ -83,6 +92,7 @@ const tenantAdd = adminCommand({
   words: ["name"],
   http: { method: "POST", path: "/tenants" },
   input: newTenant,
+  answer: tenantMade,
   run: addTenant,
 });
 
@@ -92,16 +102,20 @@ const tenantList = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/tenants" },
   input: {},
+  answer: tenantRows,
   run(_input, { state, ledgers }) {
-    const rows = state.tenants.list().map(({ name, version, chainId, peerPort }) => ({
-      name,
-      agents: state.nodes.enrolled(name).length,
-      contracts: state.tenants.contracts(name).length,
-      version,
-      height: ledgers.status(name)["height"] ?? null,
-      recovery_kept: state.tenants.recoveryOf(name) !== undefined,
-      ...{ peer_port: peerPort, chain_id: chainId },
-    }));
+    const rows = state.tenants.list().map(({ name, version, chainId, peerPort }) => {
+      const { height } = ledgers.status(name);
+      return {
+        name,
+        agents: state.nodes.enrolled(name).length,
+        contracts: state.tenants.contracts(name).length,
+        version,
+        height: typeof height === "number" ? height : null,
+        recovery_kept: state.tenants.recoveryOf(name) !== undefined,
+        ...{ peer_port: peerPort, chain_id: chainId },
+      };
+    });
     return { value: rows, text: tableText(rows) };
   },
 });
@@ -116,6 +130,7 @@ const tenantRecovery = adminCommand({
     tenant: tenantName,
     forget: Type.Optional(flag("it is locked away: the manager forgets it")),
   },
+  answer: recoveryKey,
   run({ tenant, forget }, { state }) {
     const { name } = state.tenants.need(tenant);
     const secret = state.tenants.recoveryOf(name);
@@ -202,6 +217,7 @@ const inviteCommand = adminCommand({
   role: "operator",
   http: { method: "POST", path: "/invitations" },
   input: newInvitation,
+  answer: invitationMade,
   run: invite,
 });
 
@@ -211,13 +227,14 @@ const invitationList = adminCommand({
   role: "viewer",
   http: { method: "GET", path: "/invitations" },
   input: {},
+  answer: invitationRows,
   run(_input, { state }) {
     const now = state.now();
-    const rows = state.invitations.list().map(({ tenant, name, expiresAt, usedAt, nodeId }) => ({
-      ...{ tenant, name, expires: timeText(expiresAt) },
-      state: usedAt !== undefined ? "used" : now >= expiresAt ? "expired" : "open",
-      node: nodeId ?? null,
-    }));
+    const rows = state.invitations.list().map(({ tenant, name, expiresAt, usedAt, nodeId }) => {
+      const unused = now >= expiresAt ? ("expired" as const) : ("open" as const);
+      const word = usedAt === undefined ? unused : ("used" as const);
+      return { tenant, name, expires: timeText(expiresAt), state: word, node: nodeId ?? null };
+    });
     return { value: rows, text: tableText(rows) };
   },
 });
@@ -229,6 +246,7 @@ const invitationWithdraw = adminCommand({
   words: ["name"],
   http: { method: "DELETE", path: "/tenants/{tenant}/invitations/{name}" },
   input: { name: reference("of the agent that was invited"), tenant: tenantName },
+  answer: invitationsWithdrawn,
   run({ name, tenant }, { state }) {
     state.tenants.need(tenant);
     const count = state.invitations.withdraw(tenant, name);

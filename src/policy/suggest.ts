@@ -12,11 +12,21 @@ import type { ObservedFlow } from "./observed-flows.ts";
 import type { Direction, PolicyNames } from "./policy.ts";
 import type { PolicyAnswers } from "./question.ts";
 
+/** One end of a rule, as policies write it. */
+interface RuleEnd {
+  readonly agent?: string | readonly string[];
+  readonly cidr?: string | readonly string[];
+  readonly protocol?: string;
+  readonly port?: PortWords;
+}
+
+type PortWords = number | string | readonly (number | string)[];
+
 export interface SuggestedRule {
   readonly id: string;
   readonly direction: Direction;
-  readonly from?: object;
-  readonly to?: object;
+  readonly from?: RuleEnd;
+  readonly to?: RuleEnd;
   readonly app?: string;
   readonly action: "allow";
 }
@@ -143,7 +153,7 @@ function oneOrAll(values: ReadonlySet<string>): string | string[] {
 }
 
 /** Neighbours become a range. */
-function portWords(ports: readonly number[]): number | string | (number | string)[] {
+function portWords(ports: readonly number[]): PortWords {
   const words: (number | string)[] = [];
   const sorted = [...ports].sort((left, right) => left - right);
   for (let i = 0; i < sorted.length; ) {

@@ -1,7 +1,9 @@
 /** A manager with its HTTP API on loopback, an account of each role, and requests to it. */
 import type { AdminRole } from "../../src/manager/administrators.ts";
 import { ADMIN_ROLES } from "../../src/manager/administrators.ts";
+import { API_PREFIX, findRoute } from "../../src/manager/api/routes.ts";
 import { askManager } from "../../src/manager/command-client.ts";
+import { checkAnswer } from "./answer-check.ts";
 import { ManagerSite } from "./manager-site.ts";
 
 export const PASSWORD = "correct horse battery";
@@ -27,6 +29,16 @@ const PAUSE_MS = 200;
 
 function codeIn({ body }: Answer): unknown {
   return typeof body === "object" && body !== null ? (body as { code?: unknown }).code : undefined;
+}
+
+/** What commands answer is as it is described; other resources have tests of their own. */
+function checkDescribed(method: string, path: string, answer: unknown): void {
+  const { pathname } = new URL(path, "http://manager");
+  if (isCommandPath(pathname)) checkAnswer(findRoute(method, pathname).command, answer);
+}
+
+function isCommandPath(pathname: string): boolean {
+  return pathname.startsWith(`${API_PREFIX}/`) && pathname !== `${API_PREFIX}/session`;
 }
 
 export class ApiSite {
@@ -85,12 +97,12 @@ export class ApiSite {
       return { status: response.status, headers: response.headers, body: undefined };
     }
     const text = await response.text();
-    const isJson = response.headers.get("content-type")?.includes("json") === true;
-    return {
-      status: response.status,
-      headers: response.headers,
-      body: isJson ? JSON.parse(text) : text,
-    };
+    const type = response.headers.get("content-type") ?? "";
+    const answer = type.includes("json") ? JSON.parse(text) : text;
+    if (response.status === 200 && type.startsWith("application/json")) {
+      checkDescribed(method, path, answer);
+    }
+    return { status: response.status, headers: response.headers, body: answer };
   }
 
   close(): Promise<void> {

@@ -11,6 +11,7 @@ import {
   encodeToken,
 } from "../../src/channel/enrolment-token.ts";
 import { askManager } from "../../src/manager/command-client.ts";
+import { findCommand } from "../../src/manager/command-words.ts";
 import { initManager } from "../../src/manager/manager-folder.ts";
 import { type ManagerOptions, ManagerProcess } from "../../src/manager/manager-process.ts";
 import { LedgerProcess } from "../../src/node/ledger-process.ts";
@@ -21,6 +22,7 @@ import type { AbsEvent, EventRecord } from "../../src/observe/event-record.ts";
 import type { SshLimits } from "../../src/ssh/ssh-settings.ts";
 import type { EpochSeconds } from "../../src/units.ts";
 import { freePort } from "../free-port.ts";
+import { checkAnswer } from "./answer-check.ts";
 import { enrolFolder } from "./enrolled-folder.ts";
 
 const LOCAL = "127.0.0.1";
@@ -40,6 +42,8 @@ export class ManagerSite {
   readonly #nodes: LedgerProcess[] = [];
   readonly #events = new EventLog(this.eventFile, { role: "manager" });
   readonly #records: EventRecord[] = [];
+  /** Names of commands whose answers are as they are described. */
+  readonly said = new Set<string>();
   #agents = 0;
 
   /** @param port the manager's, for agents that find it again; 0: another one at each start */
@@ -83,11 +87,22 @@ export class ManagerSite {
     return this.#records;
   }
 
-  /** A command of `local`; throws what the manager complains of. */
-  async command(...words: string[]): Promise<Record<string, unknown>> {
-    const said = await askManager({ dir: this.dir }, [...words, "--output", "json"]);
+  /** A command of `local`; throws what the manager complains of, or what no schema tells. */
+  command(...words: string[]): Promise<Record<string, unknown>> {
+    return this.say<Record<string, unknown>>(words);
+  }
+
+  /** The same, of which somebody knows what it answers. @param input for its standard input */
+  async say<T>(words: readonly string[], input?: string | Uint8Array): Promise<T> {
+    const bytes = input === undefined ? undefined : new Uint8Array(Buffer.from(input));
+    const said = await askManager({ dir: this.dir }, [...words, "--output", "json"], bytes);
     if (said.code !== 0) throw new Error(said.complaint);
-    return JSON.parse(said.output) as Record<string, unknown>;
+    const value: unknown = JSON.parse(said.output);
+    const asked = findCommand(words);
+    if (asked === undefined) throw new Error(`no command: ${words.join(" ")}`);
+    checkAnswer(asked, value);
+    this.said.add(asked.name);
+    return value as T;
   }
 
   /** A command of `local` with standard input. */

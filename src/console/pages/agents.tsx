@@ -1,4 +1,5 @@
 /** Agents: mode, stage, versions wanted and in force, when they were last heard of. */
+import type { AgentDescription, AgentRow } from "../../answers/agents.ts";
 import { Action, Field } from "../action.tsx";
 import { ask } from "../api.ts";
 import { Moment } from "../moment.tsx";
@@ -6,19 +7,6 @@ import type { PageProps } from "../pages.tsx";
 import { hrefOf, Link, usePlace } from "../place.tsx";
 import { Shown, useResource } from "../resource.tsx";
 import { Badge, type Column, Command, Table } from "../table.tsx";
-
-export type AgentRow = {
-  readonly name: string;
-  readonly mode: string;
-  readonly stage: string;
-  readonly addresses: string;
-  readonly groups: string;
-  readonly state: string;
-  /** In force, and wanted. */
-  readonly version: string;
-  readonly last_seen: string;
-  readonly node: string;
-};
 
 /** Agents report at least every minute while they are connected. */
 const SILENT_MS = 5 * 60_000;
@@ -84,12 +72,10 @@ function Nobody({ tenant }: PageProps) {
   );
 }
 
-type Described = Readonly<Record<string, unknown>>;
-
 function OneAgent({ tenant, name }: { readonly tenant: string; readonly name: string }) {
   const query = `?tenant=${encodeURIComponent(tenant)}`;
   const path = `/agents/${encodeURIComponent(name)}`;
-  const agent = useResource<Described>(`${path}${query}`);
+  const agent = useResource<AgentDescription>(`${path}${query}`);
   return (
     <section class="card" aria-label={`Agent ${name}`}>
       <h2>{name}</h2>
@@ -118,15 +104,15 @@ function OneAgent({ tenant, name }: { readonly tenant: string; readonly name: st
 
 type OneProps = { readonly tenant: string; readonly name: string; readonly done: () => void };
 
-function Change({ tenant, name, agent, done }: OneProps & { readonly agent: Described }) {
+function Change({ tenant, name, agent, done }: OneProps & { readonly agent: AgentDescription }) {
   const run = (form: FormData) => {
     const [mode, stage] = [form.get("mode"), form.get("stage")];
     return ask("PATCH", "/agents", { json: { agent: [name], tenant, mode, stage } });
   };
   return (
     <Action label="Change…" title={`Change ${name}`} confirm="Change" run={run} done={done}>
-      <Choice name="mode" label="Mode" now={agent["mode"]} of={["quick", "full"]} />
-      <Choice name="stage" label="Stage" now={agent["stage"]} of={["observe", "warn", "enforce"]} />
+      <Choice name="mode" label="Mode" now={agent.mode} of={["quick", "full"]} />
+      <Choice name="stage" label="Stage" now={agent.stage} of={["observe", "warn", "enforce"]} />
     </Action>
   );
 }

@@ -1,16 +1,9 @@
 /** The audit log: every command, log-in and enrolment. docs/manager.md "Audit". */
+import type { AuditRow } from "../../answers/administration.ts";
 import { FindField, isFound, useFind } from "../find-field.tsx";
 import { Clock } from "../moment.tsx";
 import { Shown, useResource } from "../resource.tsx";
 import { Badge, type Column, Table } from "../table.tsx";
-
-type AuditRow = {
-  readonly at: string;
-  readonly who: string;
-  readonly address: string;
-  readonly command: string;
-  readonly outcome: string;
-};
 
 const columns: readonly Column<AuditRow>[] = [
   { title: "Time (UTC)", cell: ({ at }) => <Clock at={at} /> },

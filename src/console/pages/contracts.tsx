@@ -1,20 +1,11 @@
 /** Security Contracts of a tenant, with what is left of their lifetimes. */
+import type { ContractRow } from "../../answers/contracts.ts";
 import { Action } from "../action.tsx";
 import { ask } from "../api.ts";
 import { Moment } from "../moment.tsx";
 import type { PageProps } from "../pages.tsx";
 import { Shown, useResource } from "../resource.tsx";
 import { Badge, type Column, Command, Table } from "../table.tsx";
-
-type ContractRow = {
-  readonly "sc-id": string;
-  readonly encryption: string;
-  readonly protection: string;
-  readonly active: boolean | "expired";
-  readonly generation: number;
-  readonly keyregen: string;
-  readonly until: string;
-};
 
 const STATES: Readonly<Record<string, string>> = {
   true: "active",

@@ -1,8 +1,9 @@
 /** Flows as agents report them, with the rule behind every verdict; filters are in the URL. */
 
+import type { Flow } from "../../answers/flows.ts";
 import { AllowFlow } from "../allow-flow.tsx";
 import { FindField, isFound, useFind } from "../find-field.tsx";
-import { endsOf, type Flow, flowsPath, REFRESH_MS, VERDICTS } from "../flow.ts";
+import { endsOf, flowsPath, REFRESH_MS, VERDICTS } from "../flow.ts";
 import { Moment } from "../moment.tsx";
 import type { PageProps } from "../pages.tsx";
 import { hrefOf, Link, setQuery, usePlace } from "../place.tsx";

@@ -1,25 +1,15 @@
 /** The ledger of a tenant: blocks, who sealed them, and proofs that this browser checks itself. */
 import { useState } from "preact/hooks";
+import type { BlockRow, Inclusion as Proof } from "../../answers/ledger.ts";
 import type { JsonValue } from "../../chain/canonical-json.ts";
 import { ask } from "../api.ts";
-import { checksOf, isIncluded, type Proof, readBlockJson } from "../block-check.ts";
+import { checksOf, isIncluded, readBlockJson } from "../block-check.ts";
 import { Moment } from "../moment.tsx";
 import type { PageProps } from "../pages.tsx";
 import { hrefOf, Link, usePlace } from "../place.tsx";
 import { ProblemNote, Shown, useResource } from "../resource.tsx";
 import { Badge, type Column, Command, Table } from "../table.tsx";
 import { WholeChain } from "../whole-chain.tsx";
-
-type BlockRow = {
-  readonly height: number;
-  readonly block_hash: string;
-  readonly timestamp: string;
-  readonly contracts: number;
-  readonly records: number;
-  readonly attempt: number;
-  readonly view: number;
-  readonly votes: number;
-};
 
 const columns: readonly Column<BlockRow>[] = [
   {

@@ -1,12 +1,14 @@
 /** What to look at first: how many agents are there and up to date, and what happened last. */
-import { type Flow, flowsPath, REFRESH_MS } from "../flow.ts";
+
+import type { AgentRow } from "../../answers/agents.ts";
+import type { Flow } from "../../answers/flows.ts";
+import { flowsPath, REFRESH_MS } from "../flow.ts";
 import { FlowMap } from "../flow-map.tsx";
 import { liveEvents } from "../live.ts";
 import type { PageProps } from "../pages.tsx";
 import { hrefOf, Link } from "../place.tsx";
 import { useResource } from "../resource.tsx";
 import { useStore } from "../store.ts";
-import type { AgentRow } from "./agents.tsx";
 import { EventTable } from "./notifications.tsx";
 
 const SHOWN_MAX = 8;

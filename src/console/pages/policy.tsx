@@ -1,5 +1,8 @@
 /** The policy of a tenant: editor, what a change would do, why a flow is decided as it is. */
+
 import { useState } from "preact/hooks";
+import type { ChangedFlow, Replay } from "../../answers/flows.ts";
+import type { Checked, Policy, VersionRow } from "../../answers/policies.ts";
 import { Action } from "../action.tsx";
 import { askSuggestion, putPolicy } from "../allow-flow.tsx";
 import { ask, mayAct } from "../api.ts";
@@ -10,23 +13,6 @@ import { PolicyExplain } from "../policy-explain.tsx";
 import { ProblemNote, Shown, useResource } from "../resource.tsx";
 import { type Column, Table } from "../table.tsx";
 
-type Policy = { readonly version: number; readonly body: string };
-type Changed = {
-  readonly agent: string;
-  readonly direction: string;
-  readonly other: string;
-  readonly app: string;
-  readonly port: number;
-  readonly count: number;
-  readonly now: string;
-  readonly draft: string;
-};
-type Replay = {
-  readonly flows: number;
-  readonly same: number;
-  readonly changed: readonly Changed[];
-};
-type Checked = { readonly patch: string | null; readonly warnings: readonly string[] };
 type Tried = Checked & { readonly replay: Replay };
 
 const ROWS = 18;
@@ -148,7 +134,7 @@ function Trial({ tenant, tried: { patch, warnings, replay }, apply, done }: Tria
   );
 }
 
-const changedColumns: readonly Column<Changed>[] = [
+const changedColumns: readonly Column<ChangedFlow>[] = [
   { title: "Agent", cell: ({ agent }) => agent },
   { title: "Direction", cell: ({ direction }) => direction },
   { title: "Other end", cell: ({ other }) => other },
@@ -170,8 +156,6 @@ function ReplayView({ replay: { flows, changed } }: { readonly replay: Replay })
     />
   );
 }
-
-type VersionRow = { readonly version: number; readonly author: string; readonly made: string };
 
 function Versions({ tenant, done }: PageProps & { readonly done: () => void }) {
   const path = `/tenants/${encodeURIComponent(tenant)}/policy`;

@@ -1,4 +1,5 @@
 /** Quarantine: who, why, by whom, until when; by hand what evidence does. */
+import type { QuarantineRow } from "../../answers/quarantines.ts";
 import { Action, Field } from "../action.tsx";
 import { ask } from "../api.ts";
 import { Moment } from "../moment.tsx";
@@ -6,19 +7,6 @@ import type { PageProps } from "../pages.tsx";
 import { setQuery, usePlace } from "../place.tsx";
 import { Shown, useResource } from "../resource.tsx";
 import { Badge, type Column, Command, Table } from "../table.tsx";
-
-type QuarantineRow = {
-  readonly number: number;
-  readonly host: string;
-  readonly tenant?: string;
-  readonly addresses: readonly string[];
-  readonly reason: string;
-  readonly by: string;
-  readonly since: string;
-  readonly until: string;
-  readonly over?: string;
-  readonly why?: string;
-};
 
 export function QuarantinePage({ tenant }: PageProps) {
   const isAll = usePlace().query.get("all") === "yes";

@@ -1,19 +1,11 @@
 /** Application signatures of a tenant (AppDB): versions, status, what the ledger holds of them. */
+import type { SignatureRow } from "../../answers/signatures.ts";
 import { Action } from "../action.tsx";
 import { ask } from "../api.ts";
 import type { PageProps } from "../pages.tsx";
 import { Shown, useResource } from "../resource.tsx";
 import { SignatureTester } from "../signature-tester.tsx";
 import { Badge, type Column, Command, Table } from "../table.tsx";
-
-type SignatureRow = {
-  readonly sig_id: string;
-  readonly app: string;
-  readonly newest: number;
-  readonly published: number | null;
-  readonly status: string;
-  readonly sealed?: number;
-};
 
 export function SignaturesPage({ tenant }: PageProps) {
   const path = `/tenants/${encodeURIComponent(tenant)}/signatures`;
@@ -43,7 +35,7 @@ function columnsOf(path: string, done: () => void): readonly Column<SignatureRow
     { title: "Newest", cell: ({ newest }) => newest, isNumber: true },
     { title: "Published", cell: ({ published }) => published ?? "–", isNumber: true },
     { title: "Status", cell: ({ status }) => <Badge tone="calm">{status}</Badge> },
-    { title: "On the ledger", cell: ({ sealed }) => String(sealed ?? "–"), isNumber: true },
+    { title: "On the ledger", cell: ({ sealed }) => (sealed ? "yes" : "no") },
     { title: "Change", cell: ({ sig_id }) => <Changes path={path} id={sig_id} done={done} /> },
   ];
 }

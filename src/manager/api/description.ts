@@ -4,6 +4,7 @@
  */
 import type { TSchema } from "typebox";
 import packageJson from "../../../package.json";
+import { sessionClosed, sessionOpened, sessionShown } from "../../answers/session.ts";
 import type { AdminCommand } from "../admin-command.ts";
 import { ADMIN_COMMANDS } from "../admin-commands.ts";
 import { isNeeded } from "../command-input.ts";
@@ -79,7 +80,7 @@ function commandPaths(): Json {
 }
 
 function operationOf(command: AdminCommand): Json {
-  const { name, description, role, input, standardInput, http } = command;
+  const { name, description, role, input, standardInput, http, answer } = command;
   const inPath = [...http.path.matchAll(/\{(\w+)\}/g)].map(([, property = ""]) => property);
   const others = Object.keys(input.properties).filter((property) => !inPath.includes(property));
   const isRaw = standardInput?.mediaType !== undefined;
@@ -99,7 +100,7 @@ function operationOf(command: AdminCommand): Json {
     ],
     ...(hasJson && others.length > 0 ? { requestBody: jsonBody(command, others) } : {}),
     ...(isRaw ? { requestBody: rawBody(command, standardInput) } : {}),
-    responses: responses(http.method === "GET"),
+    responses: responses(http.method === "GET", answer),
   };
 }
 
@@ -139,9 +140,9 @@ function rawBody(command: AdminCommand, standardInput: StandardInput): Json {
   return { required: true, content: Object.fromEntries(content) };
 }
 
-function responses(isGet: boolean): Json {
+function responses(isGet: boolean, schema: TSchema): Json {
   const content = {
-    "application/json": { schema: {} },
+    "application/json": { schema },
     "text/plain": { schema: { type: "string" } },
   };
   const headers = { ETag: { schema: { type: "string" } } };
@@ -158,14 +159,19 @@ function problemResponse(description: string): Json {
 }
 
 function sessionPath(): Json {
-  const operation = (id: string, summary: string) => ({
-    ...{ operationId: id, summary, tags: ["session"], responses: responses(id === "session-show") },
+  const operation = (id: string, summary: string, answer: TSchema) => ({
+    ...{ operationId: id, summary, tags: ["session"] },
+    responses: responses(id === "session-show", answer),
   });
   const body = { required: true, content: { "application/json": { schema: loginSchema } } };
   return {
-    get: operation("session-show", "who asks, with which role"),
-    post: { ...operation("session-open", "log in"), security: [], requestBody: body },
-    delete: operation("session-close", "log out"),
+    get: operation("session-show", "who asks, with which role", sessionShown),
+    post: {
+      ...operation("session-open", "log in", sessionOpened),
+      security: [],
+      requestBody: body,
+    },
+    delete: operation("session-close", "log out", sessionClosed),
   };
 }
 

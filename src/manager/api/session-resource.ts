@@ -1,6 +1,7 @@
 /** `/api/v1/session`: logging in with a password, who one is, logging out. docs/api.md. */
 import { Type } from "typebox";
 import { Value } from "typebox/value";
+import type { SessionOpened, SessionShown } from "../../answers/session.ts";
 import { answerResponse } from "./answers.ts";
 import type { ApiRequest, Gatekeeper } from "./gatekeeper.ts";
 import { ApiProblem } from "./problems.ts";
@@ -40,7 +41,7 @@ async function logIn(gatekeeper: Gatekeeper, { request, address }: ApiRequest): 
   }
   const session = await gatekeeper.login(given.name, given.password, address ?? "local socket");
   const { account, csrfToken, expiresAt } = session;
-  const value = { account, csrf_token: csrfToken, expires_at: expiresAt };
+  const value: SessionOpened = { account, csrf_token: csrfToken, expires_at: expiresAt };
   const response = answerResponse(request, { value, text: account });
   response.headers.set("Set-Cookie", gatekeeper.cookieOf(session));
   response.headers.set("Cache-Control", "no-store");
@@ -50,7 +51,7 @@ async function logIn(gatekeeper: Gatekeeper, { request, address }: ApiRequest): 
 function describe(gatekeeper: Gatekeeper, asked: ApiRequest): Response {
   const { who, role } = gatekeeper.authenticate(asked);
   const session = gatekeeper.session(asked.request);
-  const value = {
+  const value: SessionShown = {
     ...{ who, role },
     ...(session === undefined ? {} : { csrf_token: session.csrfToken }),
     ...(session === undefined ? {} : { expires_at: session.expiresAt }),
