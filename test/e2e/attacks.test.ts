@@ -55,6 +55,23 @@ function isHandshake(frame: Captured, kind: number): boolean {
   return frame.protocol === PROTOCOL.abs && first === FIRST_BYTE.handshake && second === kind;
 }
 
+/** Where the ABS header begins in IPv4 without options, without VLAN. */
+const ABS_START = 34;
+
+/**
+ * What the server answered to these initiations: answers name the index of what they answer. It may
+ * speak with honest VMs meanwhile.
+ */
+function answersTo(asked: readonly Uint8Array[]): Captured[] {
+  const index = (bytes: Uint8Array, at: number) =>
+    new DataView(bytes.buffer, bytes.byteOffset).getUint32(at);
+  const indices = new Set(asked.map((bytes) => index(bytes, ABS_START + 8)));
+  return sentBy(SERVER.name).filter((frame) => {
+    const isAnswer = isHandshake(frame, 2) || isHandshake(frame, 3);
+    return isAnswer && indices.has(index(frame.bytes, (frame.ipPayloadStart ?? ABS_START) + 4));
+  });
+}
+
 function has(frame: Captured, text: string): boolean {
   return Buffer.from(frame.bytes).includes(text);
 }
@@ -147,7 +164,7 @@ describe.each(WAYS)("%s agents", (way) => {
       const asClient = asked.map((frame) => changed(frame, (packet) => packet.setUint8(15, 11)));
       await attack.inject(asClient, 500);
       expect(attack.hasEvent("handshake-refused")).toBe(true);
-      expect(sentBy(SERVER.name).some((frame) => isHandshake(frame, 2))).toBe(false);
+      expect(answersTo(asClient)).toEqual([]);
     }
     expect(await attack.redisWorks()).toBe(true);
   });
@@ -195,15 +212,15 @@ describe.each(WAYS)("%s agents", (way) => {
   test("7. make an agent spend more than one HMAC on an unauthenticated packet under load", async () => {
     const count = 5_000;
     const before = await attack.counter(SERVER.name, "mac1-checks");
-    await attack.inject(randomInitiations(count), 500);
+    const initiations = randomInitiations(count);
+    await attack.inject(initiations, 500);
     const spent = (await attack.counter(SERVER.name, "mac1-checks")) - before;
     expect(spent).toBeGreaterThan(0);
     // A genuine handshake may fall into the same second.
     expect(spent).toBeLessThanOrEqual(count + 8);
     expect(attack.reasons()).toContain("mac1");
     // Not one was worth a Diffie-Hellman, an answer or a cookie.
-    expect(sentBy(SERVER.name).filter((frame) => isHandshake(frame, 2))).toEqual([]);
-    expect(sentBy(SERVER.name).filter((frame) => isHandshake(frame, 3))).toEqual([]);
+    expect(answersTo(initiations)).toEqual([]);
     expect(await attack.redisWorks()).toBe(true);
   });
 
@@ -292,8 +309,10 @@ describe.each(WAYS)("%s agents", (way) => {
     }
     // Initiations of the future, replayed, change nothing either.
     const initiations = sentBy(CLIENT.name).filter((frame) => isHandshake(frame, 1));
-    expect(initiations.length).toBeGreaterThan(0);
-    await attack.inject(initiations.map((frame) => frame.bytes));
+    const genuine = initiations.map((frame) => frame.bytes);
+    // They were answered: the answers that other lines do not find would be seen.
+    expect(answersTo(genuine).length).toBeGreaterThan(0);
+    await attack.inject(genuine);
     await attack.restart(CLIENT.name);
     expect(await attack.redisWorks()).toBe(true);
   });
