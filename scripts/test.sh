@@ -157,7 +157,7 @@ printf '%s\n' "${summary[@]}"
 for name in "${second_tries[@]}"; do echo "failed at its first try: $name"; done
 # What failed, again: a log's tail is often all that is read.
 if [ "$((failed + ${#second_tries[@]}))" -gt 0 ]; then
-  telling='^ *(\(fail\)|FAULT|[A-Za-z]*[Ee]rror:|grew by|Expected|Received|code:)'
+  telling='^ *(\(fail\)|suite .* not run|FAULT|[A-Za-z]*[Ee]rror:|grew by|Expected|Received|code:)'
   grep -hE "$telling" "${logs[@]}" | cut -c 1-300 | tail -40
 fi
 echo "$passed passed, $failed failed"

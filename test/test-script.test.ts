@@ -18,7 +18,7 @@ const DISTURBED = `test("disturbed", () => {
   expect(isFirst).toBe(false);
 });`;
 
-/** Plays `suite` with files of the given tests; its last lines and whether it was content. */
+/** Plays `suite` with files of the given tests; what it printed, and whether it was content. */
 function play(suite: string, files: Record<string, string>): { lines: string[]; passes: boolean } {
   const folder = mkdtempSync(join(tmpdir(), "abst-suites-"));
   try {

@@ -4,7 +4,7 @@ import { count, hex, list, moment, said, texts, word } from "./answer-values.ts"
 
 const height = count("of the block");
 
-export const blockRow = Type.Object({
+const blockRow = Type.Object({
   height,
   block_hash: hex("hash of its core"),
   timestamp: moment("when it was proposed"),

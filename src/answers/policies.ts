@@ -47,7 +47,7 @@ export const policyDifference = Type.Object({
   ...difference,
 });
 
-export const versionRow = Type.Object({
+const versionRow = Type.Object({
   version: count("of the policy, from 1"),
   author: said("who applied it"),
   made: moment("when it was applied"),

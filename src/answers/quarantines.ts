@@ -20,7 +20,7 @@ const switches = Type.Record(Type.String(), switchState, {
   description: "how each switch is after it was told, by its name",
 });
 
-export const quarantineRow = Type.Object({
+const quarantineRow = Type.Object({
   ...quarantine,
   over: Type.Optional(moment("with `all`: when it was over; `-`: it holds")),
   why: Type.Optional(said("with `all`, where it is over: `time-out`, or who released it and why")),

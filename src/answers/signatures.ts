@@ -24,7 +24,7 @@ const status = word(
   "added: never published; decommissioned: for good",
 );
 
-export const signatureRow = Type.Object({
+const signatureRow = Type.Object({
   ...{ sig_id: sigId, app, newest: version, published: absentVersion, status },
   sealed: flag("published, and on the chain: agents have it"),
 });
@@ -84,7 +84,7 @@ const payload = Type.Union(
   { description: "null: nothing was sent in this direction" },
 );
 
-export const testedFlow = Type.Object({
+const testedFlow = Type.Object({
   proto: said("`tcp`, `udp`, or a number"),
   src_ip: said("address of its initiator"),
   src_port: count("port of its initiator"),

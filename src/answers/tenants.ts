@@ -25,7 +25,7 @@ export const tenantMade = Type.Object({
   recovery_secret: recoverySecret,
 });
 
-export const tenantRow = Type.Object({
+const tenantRow = Type.Object({
   name: tenantName,
   agents: count("that are enrolled"),
   contracts: count("that it has"),

@@ -2,7 +2,6 @@
  * From a refused flow to an allowed one: the manager proposes rules, shows what they change in the
  * policy, and applies them when that is confirmed. docs/console.md "Three clicks".
  */
-
 import { useState } from "preact/hooks";
 import type { Flow, Suggestion } from "../answers/flows.ts";
 import type { Checked } from "../answers/policies.ts";

@@ -2,7 +2,6 @@
  * The live map: agents in their groups, and the flows between them. Drawn by cytoscape; who does
  * not see it has the same in the table of flows, and a sentence here.
  */
-
 import cytoscape from "cytoscape";
 import { useEffect, useRef } from "preact/hooks";
 import type { AgentRow } from "../answers/agents.ts";

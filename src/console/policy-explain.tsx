@@ -1,5 +1,4 @@
 /** What an agent's policy decides about a flow, and why: each rule considered, in order. */
-
 import type { TargetedSubmitEvent } from "preact";
 import { useState } from "preact/hooks";
 import type { AgentRow } from "../answers/agents.ts";

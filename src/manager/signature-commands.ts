@@ -3,7 +3,6 @@
  * "Signatures". They change the database; tenant-ledger.ts brings the commitments onto the chain,
  * and agents are given what is there.
  */
-
 import { type Static, type TObject, Type } from "typebox";
 import {
   signatureDifference,

@@ -3,7 +3,6 @@
  * one that is not kept yet, or both. docs/manager.md "Signatures". Nothing is changed, nothing is
  * kept; what looks is a child process (capture-tests.ts).
  */
-
 import { Type } from "typebox";
 import { findings } from "../answers/signatures.ts";
 import { formatEnd } from "../wire/ip-text.ts";

@@ -1,5 +1,4 @@
 /** Commands about tenants and invitations. docs/manager.md "Commands". */
-
 import { type Static, type TObject, Type } from "typebox";
 import {
   invitationMade,

@@ -1,5 +1,4 @@
 /** What to look at first: how many agents are there and up to date, and what happened last. */
-
 import type { AgentRow } from "../../answers/agents.ts";
 import type { Flow } from "../../answers/flows.ts";
 import { flowsPath, REFRESH_MS } from "../flow.ts";

@@ -1,5 +1,4 @@
 /** The policy of a tenant: editor, what a change would do, why a flow is decided as it is. */
-
 import { useState } from "preact/hooks";
 import type { ChangedFlow, Replay } from "../../answers/flows.ts";
 import type { Checked, Policy, VersionRow } from "../../answers/policies.ts";
